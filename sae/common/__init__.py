@@ -1,0 +1,1 @@
+"""What every package may use: errors for people, safe files, progress, devices. Knows nobody."""
