@@ -1,1 +1,1 @@
-"""What an SAE's features are: statistics, examples, pairs, maps, frontiers. Takes arrays and tables, not folders."""
+"""What features are: statistics, examples, pairs, maps, frontiers. Takes arrays and tables, not folders."""

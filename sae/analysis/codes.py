@@ -1,4 +1,4 @@
-"""Sparse feature activations: which features fire on which rows, sorted both ways, read straight from disk."""
+"""Sparse feature activations: which features fire on which rows, sorted both ways, memory-mapped."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ _LARGEST_HEADER = 1 << 20
 
 
 class FeatureActivations:
-    """The non-zero feature activations of `n_rows` rows under an SAE of `d_sae` features, by feature and by row.
+    """The non-zero activations of `d_sae` features on `n_rows` rows, by feature and by row.
 
-    Both copies are read-only. Within a feature the rows ascend; within a row the features ascend. Values may be
-    negative (top-K by magnitude); a selected entry whose value is 0 is not an activation and is not kept.
+    Both copies are read-only. Within a feature the rows ascend; within a row the features ascend. Values may
+    be negative (top-K by magnitude); a selected entry whose value is 0 is not an activation and is not kept.
 
     Attributes:
         feature_indptr: int64 [d_sae + 1]; feature j owns entries feature_indptr[j]:feature_indptr[j + 1] of
             feature_rows (int32 [nnz]) and feature_values (float32 [nnz]).
-        row_indptr: int64 [n_rows + 1]; row i owns row_features (int32 [nnz]) and row_values (float32 [nnz]) likewise.
+        row_indptr: int64 [n_rows + 1]; row i owns entries of row_features (int32 [nnz]) and row_values
+            (float32 [nnz]) likewise.
     """
 
     def __init__(
@@ -118,22 +119,24 @@ class FeatureActivations:
     def from_rows(
         cls, row_indptr: np.ndarray, features: np.ndarray, values: np.ndarray, d_sae: int
     ) -> FeatureActivations:
-        """Build both copies from entries listed row by row, the features of a row in any order. Zeros are dropped.
+        """Build both copies from entries listed row by row, in any order within a row; zeros are dropped.
 
         Args:
             row_indptr: int [n_rows + 1], row i owns entries row_indptr[i]:row_indptr[i + 1].
             features, values: [nnz].
 
         Raises:
-            UserError: if the arrays don't fit together, a feature is out of range or twice in one row, or a value is
-                not finite.
+            UserError: if the arrays don't fit together, a feature is out of range or twice in one row, or a
+                value is not finite.
         """
         from scipy.sparse import csr_matrix
 
         row_indptr = np.asarray(row_indptr, np.int64)
         features, values = np.asarray(features), np.asarray(values, np.float32)
         if features.shape != values.shape or features.ndim != 1:
-            raise UserError(f"features {features.shape} and values {values.shape} must be two lists of one length")
+            raise UserError(
+                f"features {features.shape} and values {values.shape} must be two lists of one length"
+            )
         _check_indptr("row_indptr", row_indptr, len(values))
         _check_range("features", features, d_sae)
         if not np.isfinite(values).all():
@@ -160,7 +163,7 @@ class FeatureActivations:
 
     @classmethod
     def from_top(cls, features: np.ndarray, values: np.ndarray, d_sae: int) -> FeatureActivations:
-        """Build from the K selected features of each row: `features` and `values`, both [n_rows, K]. As `from_rows`."""
+        """As `from_rows`, from the K selected features of each row and their values, both [n_rows, K]."""
         n_rows, k = np.shape(features)
         indptr = np.arange(n_rows + 1, dtype=np.int64) * k
         return cls.from_rows(indptr, np.asarray(features).reshape(-1), np.asarray(values).reshape(-1), d_sae)
@@ -181,11 +184,11 @@ class FeatureActivations:
 
     @classmethod
     def load(cls, path: Path) -> FeatureActivations:
-        """Open a file written by `save`, memory-mapped: an array's pages are read when they are first touched.
+        """Open a file written by `save`, memory-mapped and checked whole.
 
         Raises:
-            UserError: if the file is missing or cut short, holds other arrays, types or shapes, or an index points
-                outside; the message names the file.
+            UserError: if the file is missing or cut short, holds other arrays, types or shapes, or an index
+                points outside; the message names the file.
         """
         path = Path(path)
         arrays = _map_arrays(path)
@@ -281,7 +284,13 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
 
 
 def _check_indptr(name: str, indptr: np.ndarray, nnz: int) -> None:
-    if indptr.ndim != 1 or len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != nnz or (np.diff(indptr) < 0).any():
+    if (
+        indptr.ndim != 1
+        or len(indptr) == 0
+        or indptr[0] != 0
+        or indptr[-1] != nnz
+        or (np.diff(indptr) < 0).any()
+    ):
         raise UserError(f"{name} must rise from 0 to the number of activations, {nnz:,}")
 
 
