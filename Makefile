@@ -1,0 +1,41 @@
+# make run    the app on http://127.0.0.1:8501
+# make test   checks and tests, the browser's included
+# make lint   ruff and mypy alone
+# make clean  removes .venv and caches; the workspace stays
+#
+# PYTHON=/path/to/python3.11 picks the interpreter; WORKERS=4 runs the tests on more cores.
+
+.DEFAULT_GOAL := run
+.PHONY: run test lint clean
+
+python := .venv/bin/python
+pip := $(python) -m pip install --disable-pip-version-check --no-input $(if $(CI),--quiet)
+WORKERS ?= 2
+export PYTHON
+
+# The stamps are newer than the lists they were installed from; touching a list installs again.
+.venv/installed-app: requirements.txt constraints.txt .ci/venv
+	@.ci/venv
+	@echo "Installing what the app needs (a few minutes and some GB the first time)"
+	$(pip) -r requirements.txt -c constraints.txt
+	@touch $@
+
+.venv/installed-tests: .venv/installed-app requirements-dev.txt
+	$(pip) -r requirements.txt -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+run: .venv/installed-app
+	@$(python) -m streamlit run app.py
+
+lint: .venv/installed-tests
+	$(python) -m ruff check .
+	$(python) -m mypy
+
+# One BLAS thread a test worker: the workers share the cores, and results don't depend on how many there are.
+test: lint
+	@.ci/chromium
+	OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist loadfile
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
