@@ -1,0 +1,41 @@
+"""What every test stands on: none touches the user's workspace, starts the demo by itself, or takes every core."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before numpy and torch are imported: they read it once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+_SCRATCH = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point everything that asks the environment at a folder of this test run (one for each xdist worker)."""
+    config.stash[_SCRATCH] = scratch = tempfile.mkdtemp(prefix="sae-tests-")
+    os.environ["SAE_WORKSPACE"] = os.path.join(scratch, "workspace")
+    os.environ["SAE_DEMO"] = "off"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(config.stash[_SCRATCH], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The folder that holds app.py, pages and sae."""
+    return Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty workspace of this test alone, which `SAE_WORKSPACE` names too."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.setenv("SAE_WORKSPACE", str(folder))
+    return folder
