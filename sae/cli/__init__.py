@@ -1,0 +1,1 @@
+"""The command line: does all that the app does, through the same functions."""

@@ -1,0 +1,123 @@
+"""`experiment run | list | show | delete | estimate`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sae.cli.output import emit, table, workspace_of
+from sae.common.errors import UserError
+from sae.common.progress import Console, seconds_text
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    experiment = commands.add_parser("experiment", help="train experiments and read their results")
+    actions = experiment.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(experiment))
+
+    for name, run, text in (("run", run_experiment, "train an experiment"),
+                            ("estimate", estimate, "what it would cost, from a short probe")):
+        one = actions.add_parser(name, parents=[common], help=text)
+        one.add_argument("kind", metavar="KIND", help="topk-grid")
+        one.add_argument("--activations", required=True, metavar="NAME")
+        one.add_argument("--layer", type=int)
+        one.add_argument("--position", type=int)
+        if name == "run":
+            one.add_argument("--name", required=True, metavar="EXP")
+            one.add_argument("--queue", action="store_true", help="only put it into the queue")
+        one.add_argument("--k", metavar="LIST", help="e.g. 5,10,20,100")
+        one.add_argument("--d-sae", metavar="LIST", help="e.g. 512,1024,2048")
+        one.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default 1)")
+        one.add_argument("--preset", metavar="LIST", help="corrected, published, report")
+        one.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="e.g. epochs=25")
+        one.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+        one.set_defaults(run=run)
+
+    one = actions.add_parser("list", parents=[common], help="all experiments")
+    one.set_defaults(run=list_experiments)
+    for name, run, text in (("show", show, "runs and results"), ("delete", delete, "delete it and its runs")):
+        one = actions.add_parser(name, parents=[common], help=text)
+        one.add_argument("name", metavar="EXP")
+        one.set_defaults(run=run)
+
+
+def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
+    """The specification that the options stand for. Raises UserError for a list that can't be read."""
+    from sae.experiments.plan import seed_values
+
+    factors: dict[str, list[Any]] = {}
+    if options.preset:
+        factors["preset"] = [word.strip() for word in options.preset.split(",") if word.strip()]
+    for factor, text in (("d_sae", options.d_sae), ("k", options.k)):
+        if text is not None:
+            factors[factor] = _whole_numbers(factor, text)
+    if options.seeds is not None:
+        factors["seed"] = seed_values(options.seeds)
+    settings: dict[str, Any] = {}
+    for item in options.set:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {item!r}: write it as setting=value")
+        settings[key.replace("-", "_")] = value
+    return {
+        "kind": options.kind, "name": name, "activations": options.activations, "layer": options.layer,
+        "position": options.position, "factors": factors, "settings": settings,
+    }
+
+
+def _whole_numbers(name: str, text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.replace("_", "").split(",")]
+    except ValueError:
+        raise UserError(f"--{name.replace('_', '-')} {text!r}: write whole numbers with commas between, e.g. 5,10,20") from None
+
+
+def run_experiment(options: argparse.Namespace) -> None:
+    from sae.workspace.start import start_experiment
+
+    workspace = workspace_of(options)
+    job = start_experiment(workspace, spec_of(options, options.name), device=options.device)
+    if options.queue:
+        emit(options, {"job": job.id, "experiment": options.name, "status": job.status}, f"queued as job {job.id}")
+        return
+    from sae.workspace.follow import foreground
+
+    foreground(workspace, job, Console())
+    show(argparse.Namespace(**{**vars(options), "name": options.name}))
+
+
+def estimate(options: argparse.Namespace) -> None:
+    from sae.workspace.start import estimate_experiment
+
+    found = estimate_experiment(workspace_of(options), spec_of(options, "estimate"), options.device)
+    emit(options, found, f"{found['runs']} runs on {found['device_name']}: about {seconds_text(found['seconds'])}, "
+                         f"{found['memory_bytes'] / 1e6:,.0f} MB of memory, {found['disk_bytes'] / 1e6:,.0f} MB on disk")
+
+
+def list_experiments(options: argparse.Namespace) -> None:
+    lines = []
+    for experiment in workspace_of(options).experiments():
+        runs = experiment.runs_table()
+        lines.append({"name": experiment.name, "kind": experiment.kind, "activations": experiment.activations,
+                      "runs": len(runs), "done": int((runs["status"] == "done").sum()), "created": experiment.created})
+    emit(options, lines, table(lines, "no experiments yet: 'python -m sae demo' makes one"))
+
+
+def show(options: argparse.Namespace) -> None:
+    from sae.workspace.show import document
+
+    experiment = workspace_of(options).experiment(options.name)
+    content = document(experiment)
+    lines = []
+    for run in content["runs"]:
+        split = "validation" if "validation" in run["metrics"] else "all"
+        metrics = run["metrics"].get(split, {})
+        lines.append({**run["factors"], "status": run["status"],
+                      **{f"{split} {m}": metrics[m] for m in ("ev_total", "ev_flat", "mse", "l0") if m in metrics},
+                      **({"dead (all)": run["metrics"]["all"]["dead"]} if metrics else {}),
+                      "seconds": run["seconds"], "run": run["id"]})
+    emit(options, content, table(lines))
+
+
+def delete(options: argparse.Namespace) -> None:
+    workspace_of(options).delete_experiment(options.name)
+    emit(options, {"deleted": options.name}, f"deleted {options.name}")

@@ -1,0 +1,115 @@
+"""`demo`, `import`, `supervisor`, `workspace`, `job`, `problems`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+from typing import Any
+
+from sae.cli.output import emit, table, workspace_of
+from sae.common.progress import Console
+
+
+def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    one = commands.add_parser("demo", parents=[common], help="activations of a small language model, and the grid on them")
+    one.add_argument("--device", default="auto")
+    one.add_argument("--queue", action="store_true", help="only put it into the queue")
+    one.set_defaults(run=demo)
+
+    one = commands.add_parser("import", parents=[common], help="take in an SAE: a SAELens folder, a grid's .pt, a run folder")
+    one.add_argument("path", type=Path, metavar="PATH")
+    one.add_argument("--activations", required=True, metavar="NAME", help="what it is measured on")
+    one.add_argument("--layer", type=int)
+    one.add_argument("--position", type=int)
+    one.add_argument("--k", type=int, help="K of a grid's .pt whose name doesn't say it")
+    one.set_defaults(run=import_sae)
+
+    one = commands.add_parser("supervisor", parents=[common], help="run queued jobs on a device")
+    one.add_argument("--device", default="auto")
+    one.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end after so long without work")
+    one.set_defaults(run=supervisor)
+
+    workspace = commands.add_parser("workspace", help="the folder that holds everything")
+    actions = workspace.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(workspace))
+    one = actions.add_parser("rebuild", parents=[common], help="make the index again from the files")
+    one.set_defaults(run=rebuild)
+
+    job = commands.add_parser("job", help="the queue")
+    actions = job.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(job))
+    one = actions.add_parser("list", parents=[common], help="newest first")
+    one.set_defaults(run=list_jobs)
+    one = actions.add_parser("cancel", parents=[common], help="stop it; what is finished stays")
+    one.add_argument("id", metavar="JOB")
+    one.set_defaults(run=cancel_job)
+
+    problems = commands.add_parser("problems", help="problems of our own")
+    actions = problems.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(problems))
+    one = actions.add_parser("generate", parents=[common], help="write generated problems in GSM8K's format")
+    one.add_argument("--n", type=int, default=1500)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--out", type=Path, required=True, metavar="FILE.jsonl")
+    one.set_defaults(run=generate_problems)
+
+
+def demo(options: argparse.Namespace) -> None:
+    from sae.workspace.start import start_demo
+
+    workspace = workspace_of(options)
+    job = start_demo(workspace, device=options.device)
+    if options.queue:
+        emit(options, {"job": job.id, "status": job.status}, f"queued as job {job.id}")
+        return
+    from sae.cli.experiments import show
+    from sae.workspace.demo import NAME
+    from sae.workspace.follow import foreground
+
+    foreground(workspace, job, Console())
+    show(argparse.Namespace(**{**vars(options), "name": NAME}))
+
+
+def import_sae(options: argparse.Namespace) -> None:
+    from sae.cli.runs import show
+    from sae.workspace.imports import import_path
+
+    run = import_path(workspace_of(options), options.path, options.activations, layer=options.layer,
+                      position=options.position, k=options.k)
+    show(argparse.Namespace(**{**vars(options), "id": run}))
+
+
+def supervisor(options: argparse.Namespace) -> None:
+    from sae.workspace.supervisor import Supervisor
+
+    worker = Supervisor(workspace_of(options), options.device, idle_exit=options.idle_exit)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.stop())
+    worker.run()
+
+
+def rebuild(options: argparse.Namespace) -> None:
+    from sae.workspace.rebuild import rebuild_index
+
+    found = rebuild_index(workspace_of(options))
+    emit(options, found, ", ".join(f"{count:,} {what}" for what, count in found.items()))
+
+
+def list_jobs(options: argparse.Namespace) -> None:
+    lines = [{"job": job.id, "kind": job.kind, "name": job.name, "device": job.device, "status": job.status,
+              "error": job.error} for job in workspace_of(options).jobs.all()]
+    emit(options, lines, table(lines, "no jobs"))
+
+
+def cancel_job(options: argparse.Namespace) -> None:
+    jobs = workspace_of(options).jobs
+    job = jobs.get(options.id)
+    jobs.cancel(job.id)
+    emit(options, {"job": job.id, "cancelled": job.active}, f"job {job.id}: {'told to stop' if job.active else job.status}")
+
+
+def generate_problems(options: argparse.Namespace) -> None:
+    from sae.problems import generate, write_jsonl
+
+    found = generate(options.n, seed=options.seed)
+    Console().update(len(found.examples), len(found.examples), "problems")
+    write_jsonl(found, options.out)
+    emit(options, {"n": len(found.examples), "file": str(options.out)}, f"{len(found.examples):,} problems in {options.out}")

@@ -1,0 +1,153 @@
+"""Reconstruction, sparsity and death of an SAE, by split, from one pass over the rows.
+
+Formulas (x [n, d_in], x̂ its reconstruction, μ the per-dimension mean of the training rows, f the feature activations):
+
+- `ev_total` = 1 - Σ‖x-x̂‖² / Σ‖x-μ‖², the out-of-sample R²: 0 for predicting the training mean.
+- `ev_flat` = 1 - Var(x-x̂) / Var(x) over all n·d_in elements with one grand mean, as the published grid took it: it
+  counts differences between dimension means as variance, so a mean predictor scores above 0.
+- `mse` = mean of (x-x̂)² over all elements.
+- `l0` = mean number of f != 0 a row; `dead` = share of features with f = 0 on every row of the split; `dense` = share
+  active on more than half of the rows; `ultra_low` = share active on some, but fewer than one in 10,000.
+- `mean_activation`, `max_activation` of |f| over the active entries.
+- `perplexity` = exp(H(use)), use_j = firings of j / all firings: how many features the codes use effectively.
+- `cosine_similarity` = mean cos(x, x̂); `l2_ratio` = mean ‖x̂‖/‖x‖.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sae.models.base import SAE
+
+BATCH = 4096
+ULTRA_LOW = 1e-4
+DENSE = 0.5
+
+
+class Codes(NamedTuple):
+    """Sparse feature activations of n rows as CSR in numpy: int64 [n + 1], int32 [nnz], float32 [nnz]."""
+
+    indptr: np.ndarray
+    features: np.ndarray
+    values: np.ndarray
+
+
+class RowErrors(NamedTuple):
+    """What the metrics need of each row, float64 [n] each."""
+
+    squared_error: np.ndarray  # ‖x - x̂‖²
+    squared_spread: np.ndarray  # ‖x - μ‖²
+    squared_norm: np.ndarray  # ‖x‖²
+    sum_error: np.ndarray  # Σ over dimensions of x - x̂
+    sum_x: np.ndarray
+    cosine: np.ndarray
+    l2_ratio: np.ndarray
+
+
+def encode_rows(
+    model: SAE, x: np.ndarray | Tensor, train_mean: np.ndarray, device: str = "cpu",
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Codes, RowErrors]:
+    """Codes and row errors of all rows x [n, d_in], in batches; x may be a memory map of any float type."""
+    import torch
+
+    model = model.to(device)
+    mean = torch.as_tensor(train_mean, dtype=torch.float64, device=device)
+    parts: list[tuple[np.ndarray, ...]] = []
+    codes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    with torch.no_grad():
+        for start in range(0, len(x), BATCH):
+            block = x[start : start + BATCH]
+            rows = torch.as_tensor(np.array(block, dtype=np.float32) if isinstance(block, np.ndarray) else block).to(device)
+            sparse = model.sparse_encode(rows)
+            exact = rows.double()
+            guess = model.sparse_decode(sparse).double()
+            error = exact - guess
+            norm, guess_norm = exact.norm(dim=1), guess.norm(dim=1)
+            parts.append(tuple(part.cpu().numpy() for part in (
+                error.square().sum(1), (exact - mean).square().sum(1), exact.square().sum(1), error.sum(1), exact.sum(1),
+                (exact * guess).sum(1) / (norm * guess_norm).clamp_min(1e-30), guess_norm / norm.clamp_min(1e-30),
+            )))
+            codes.append((sparse.indptr.diff().cpu().numpy(), sparse.features.cpu().numpy().astype(np.int32),
+                          sparse.values.cpu().numpy()))
+            watch(min(start + BATCH, len(x)), len(x))
+    counts, features, values = (np.concatenate(part) for part in zip(*codes, strict=True))
+    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return Codes(indptr, features, values), RowErrors(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+
+
+def metrics(codes: Codes, errors: RowErrors, rows: np.ndarray, d_in: int, d_sae: int) -> dict[str, float]:
+    """All metrics of the module's head over `rows` (row numbers); {} for no rows."""
+    if len(rows) == 0:
+        return {}
+    n = len(rows)
+    counts = np.diff(codes.indptr)
+    chosen = np.zeros(len(counts), bool)
+    chosen[rows] = True
+    entries = np.repeat(chosen, counts)
+    values = np.abs(codes.values[entries].astype(np.float64))
+    uses = np.bincount(codes.features[entries], minlength=d_sae)
+    density = uses / n
+    share = uses[uses > 0] / max(uses.sum(), 1)
+    squared_error = errors.squared_error[rows].sum()
+    spread = errors.squared_spread[rows].sum()
+    elements = n * d_in
+    error_variance = _variance(errors.squared_error[rows].sum(), errors.sum_error[rows].sum(), elements)
+    variance = _variance(errors.squared_norm[rows].sum(), errors.sum_x[rows].sum(), elements)
+    return {
+        "ev_total": float(1 - squared_error / spread) if spread > 0 else float("nan"),
+        "ev_flat": float(1 - error_variance / variance) if variance > 0 else float("nan"),
+        "mse": float(squared_error / elements),
+        "l0": float(counts[rows].mean()),
+        "dead": float((uses == 0).mean()),
+        "dense": float((density > DENSE).mean()),
+        "ultra_low": float(((density > 0) & (density < ULTRA_LOW)).mean()),
+        "mean_activation": float(values.mean()) if len(values) else 0.0,
+        "max_activation": float(values.max()) if len(values) else 0.0,
+        "perplexity": float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0,
+        "cosine_similarity": float(errors.cosine[rows].mean()),
+        "l2_ratio": float(errors.l2_ratio[rows].mean()),
+    }
+
+
+def split_metrics(
+    codes: Codes, errors: RowErrors, splits: Mapping[str, np.ndarray], d_in: int, d_sae: int
+) -> dict[str, dict[str, float]]:
+    """`metrics` of each named split that has rows, and of `all` rows."""
+    named = {name: rows for name, rows in splits.items() if len(rows)} | {"all": np.arange(len(errors.squared_error))}
+    return {name: metrics(codes, errors, rows, d_in, d_sae) for name, rows in named.items()}
+
+
+def ev_interval(
+    squared_error: np.ndarray, squared_spread: np.ndarray, example: np.ndarray, *, resamples: int = 1000, seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of EV_total, resampling examples (all rows of one together), not rows.
+
+    Args:
+        squared_error, squared_spread: [n], of the split's rows.
+        example: [n], which example each row belongs to.
+    """
+    _, group = np.unique(example, return_inverse=True)
+    error = np.bincount(group, squared_error)
+    spread = np.bincount(group, squared_spread)
+    n = len(error)
+    if n < 2:
+        return float("nan"), float("nan")
+    generator = np.random.default_rng(seed)
+    evs = []
+    for start in range(0, resamples, 100):
+        weights = generator.multinomial(n, np.full(n, 1 / n), size=min(100, resamples - start))
+        evs.append(1 - (weights @ error) / (weights @ spread))
+    low, high = np.quantile(np.concatenate(evs), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _variance(sum_of_squares: float, total: float, n: int) -> float:
+    return float((sum_of_squares - total * total / n) / (n - 1)) if n > 1 else 0.0

@@ -1,0 +1,36 @@
+"""SAE architectures: one file each, and one line here. Importing this package does not import torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from sae.common.errors import UserError
+
+if TYPE_CHECKING:
+    from sae.models.base import SAE
+
+ARCHITECTURES = {
+    "topk": "sae.models.topk:TopK",
+    "standard": "sae.models.standard:Standard",
+}
+
+
+def architecture_class(architecture: str) -> type[SAE]:
+    """The class of an architecture. Raises UserError for an unknown name."""
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"architecture {architecture!r} is not known: take one of {', '.join(ARCHITECTURES)}")
+    module, name = ARCHITECTURES[architecture].split(":")
+    return getattr(import_module(module), name)
+
+
+def build(architecture: str, **hyperparameters: Any) -> SAE:
+    """A model with zero weights: `build("topk", d_in=576, d_sae=2048, k=20)`.
+
+    Raises:
+        UserError: for an unknown architecture, an unknown or missing hyperparameter, or a value it can't take.
+    """
+    try:
+        return architecture_class(architecture)(**hyperparameters)
+    except TypeError as error:
+        raise UserError(f"architecture {architecture!r} can't be built from {hyperparameters}: {error}") from None

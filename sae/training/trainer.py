@@ -1,0 +1,126 @@
+"""One run in training: a model, its optimizer, and the step. The state can be saved and restored exactly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sae.models.topk import TopK
+from sae.objectives.auxk import auxk_loss
+from sae.training.config import TrainingConfig
+from sae.training.start import initial_model
+
+
+class Trainer:
+    """Trains one TopK SAE batch by batch.
+
+    Args:
+        config: the run's configuration.
+        mean: of the training rows, [d_in].
+        n_rows: training rows, which set the length of an epoch.
+        device: torch device.
+    """
+
+    def __init__(self, config: TrainingConfig, mean: Tensor, n_rows: int, device: str) -> None:
+        self.config, self.n_rows = config, n_rows
+        self.steps_per_epoch = -(-n_rows // config.batch_size)
+        self.total_steps = config.epochs * self.steps_per_epoch
+        self.model: TopK = initial_model(config, len(mean), mean.cpu()).to(device)
+        self.parameters = {
+            name: p for name, p in self.model.named_parameters() if name != "b_dec" or config.decoder_bias
+        }
+        if not config.decoder_bias:
+            self.model.b_dec.requires_grad_(False)
+        fused = torch.device(device).type in ("cpu", "cuda")
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=torch.tensor(config.lr) if fused else config.lr,
+                                          fused=fused)
+        self.step_number = 0
+        self.rows_seen = 0
+        # rows_seen when each feature last fired: the AuxK window, and later the autopsy of the dead
+        self.last_fired = torch.zeros(config.d_sae, dtype=torch.int64, device=device)
+        self._auxk_k = config.auxk_k or max(1, len(mean) // 2)
+        self._auxk_window = config.auxk_window or n_rows
+
+    def learning_rate(self, step: int) -> float:
+        """Constant, or decaying to 0 over the second half."""
+        late = max(0.0, 2 * step / self.total_steps - 1)
+        if self.config.lr_schedule == "linear":
+            return self.config.lr * (1 - late)
+        if self.config.lr_schedule == "cosine":
+            return self.config.lr * 0.5 * (1 + float(torch.cos(torch.tensor(late * torch.pi, dtype=torch.float64))))
+        return self.config.lr
+
+    def step(self, x: Tensor) -> Tensor:
+        """One optimizer step on x [B, d_in]; returns the batch's mean squared error per element, detached."""
+        config, model = self.config, self.model
+        pre = torch.addmm(model.b_enc, x - model.b_dec if config.subtract_b_dec else x, model.W_enc)
+        indices, values = model.select(pre)
+        reconstruction = model.decode_selected(indices, values)
+        residual = x - reconstruction
+        mse = residual.square().mean()
+        loss = mse
+        if config.auxk_coefficient:
+            dead = self.rows_seen - self.last_fired >= self._auxk_window
+            # Asking whether any feature is dead waits for a GPU; there the term is computed and comes out as 0.
+            if dead.is_cuda or bool(dead.any()):
+                aux = auxk_loss(pre, residual, model.W_dec, dead, self._auxk_k)
+                loss = loss + config.auxk_coefficient * mse.detach() * aux
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        with torch.no_grad():
+            self._update(indices, values, len(x))
+        return mse.detach()
+
+    def _update(self, indices: Tensor, values: Tensor, n: int) -> None:
+        W_dec = self.model.W_dec
+        if self.config.decoder_norm == "every_step" and self.config.project_gradient and W_dec.grad is not None:
+            radial = (W_dec.grad * W_dec).sum(1, keepdim=True)
+            W_dec.grad.addcmul_(radial, W_dec, value=-1)
+        rate = self.learning_rate(self.step_number)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self.optimizer.step()
+        if self.config.decoder_norm == "every_step":
+            W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12))
+        self.step_number += 1
+        self.rows_seen += n
+        # A slot whose value is 0 did not fire.
+        fired = torch.where(values != 0, self.rows_seen, 0).flatten()
+        self.last_fired.scatter_reduce_(0, indices.flatten(), fired, "amax")
+
+    def finished_model(self) -> TopK:
+        """The trained model in the form that is stored: it encodes `(x - b_dec) @ W_enc + b_enc` whatever the
+        training saw, so `b_dec @ W_enc` is folded into `b_enc` where training did not subtract it."""
+        model = self.model
+        if self.config.subtract_b_dec:
+            return model
+        stored = TopK(model.d_in, model.d_sae, model.k, model.selection).to(model.W_enc.device)
+        stored.load_state_dict(model.state_dict())
+        with torch.no_grad():
+            folded = model.b_enc.double().cpu() + model.b_dec.double().cpu() @ model.W_enc.double().cpu()
+            stored.b_enc.copy_(folded)
+        return stored
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on."""
+        state = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state[parameter].items():
+                state[f"adam.{name}.{key}"] = value
+        counters = torch.tensor([self.step_number, self.rows_seen])
+        return {**state, "last_fired": self.last_fired, "counters": counters}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """The opposite of `state`."""
+        device = self.last_fired.device
+        self.model.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("model.")})
+        for name, parameter in self.parameters.items():
+            prefix = f"adam.{name}."
+            found = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
+            if found:
+                self.optimizer.state[parameter] = {key: value.to(device) for key, value in found.items()}
+        self.last_fired = state["last_fired"].to(device)
+        self.step_number, self.rows_seen = (int(value) for value in state["counters"])

@@ -1,0 +1,101 @@
+"""The process that a job runs in: `python -m sae.workspace.child JOB_FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from sae.common.errors import Cancelled, UserError
+from sae.common.files import read_json, write_json
+from sae.workspace.folder import Workspace
+
+
+class JobProgress:
+    """Writes `progress.json` a few times a second, and raises Cancelled once the job was asked to stop."""
+
+    def __init__(self, folder: Path, every: float = 0.25) -> None:
+        self.folder, self.every = folder, every
+        self.cells: dict[str, dict[str, Any]] = {}
+        self.stop = threading.Event()
+        self._last = 0.0
+        self._stage = ""
+        self._started = time.monotonic()
+        self._first = 0.0
+
+    def update(self, done: float, total: float, stage: str = "", **figures: float | str) -> None:
+        """`figures` are shown as they are; see `sae.common.progress.Progress`."""
+        if self.stop.is_set():
+            raise Cancelled
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._started, self._first, self._last = stage, now, done, 0.0
+        if now - self._last < self.every and done < total:
+            return
+        self._last = now
+        seconds = now - self._started
+        rate = (done - self._first) / seconds if seconds > 0 else 0.0
+        write_json(self.folder / "progress.json", {
+            "stage": stage, "done": done, "total": total, "seconds": round(seconds, 2),
+            "left": round((total - done) / rate, 1) if rate > 0 else None, "figures": figures, "cells": self.cells,
+            "time": time.time(),
+        })
+
+    def cell(self, run: str, **state: Any) -> None:
+        """State of one run of an experiment: `status`, `fraction`, and live metrics; written with the next update."""
+        self.cells[run] = {**self.cells.get(run, {}), **state}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    progress = JobProgress(arguments.folder)
+    _end_with_supervisor()
+    signal.signal(signal.SIGTERM, lambda *_: progress.stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command line, which then cancels the job
+    try:
+        from sae.workspace.work import perform
+
+        state = read_json(arguments.folder / "state.json")
+        device = arguments.device if state["device"] == "auto" else state["device"]
+        perform(Workspace.at(), state["kind"], read_json(arguments.folder / "spec.json"), device, progress)
+    except Cancelled:
+        return 3
+    except UserError as error:
+        write_json(arguments.folder / "error.json", {"error": str(error)})
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        write_json(arguments.folder / "error.json", {"error": "out of memory: take fewer rows, a smaller d_sae or batch_size"})
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        write_json(arguments.folder / "error.json", {"error": f"{type(error).__name__}: {str(error).splitlines()[:1]}"})
+        return 1
+    return 0
+
+
+def _end_with_supervisor() -> None:
+    """Standard input is a pipe from the supervisor: it ends when that process does."""
+
+    def watch() -> None:
+        try:
+            while os.read(0, 1):
+                pass
+        except OSError:
+            pass
+        os._exit(4)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""One experiment on disk: its specification, its runs, and the results read off them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sae.common.files import read_json
+from sae.workspace.runs import RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sae.workspace.folder import Workspace
+
+RUN_STATUSES = ("queued", "running", "done", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class ExperimentFolder:
+    """Reads an experiment: `experiment.json` has kind, specification, factors and the runs that it consists of."""
+
+    folder: Path
+    workspace: Workspace
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        return read_json(self.folder / "experiment.json")
+
+    @property
+    def kind(self) -> str:
+        return self.content["kind"]
+
+    @property
+    def created(self) -> str:
+        return str(self.content.get("created", ""))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What `python -m sae experiment run` was given."""
+        return self.content["spec"]
+
+    @property
+    def factors(self) -> dict[str, list[Any]]:
+        """The varied factors and their values, in order."""
+        return self.content["factors"]
+
+    @property
+    def activations(self) -> str:
+        return self.content["spec"]["activations"]
+
+    def run_ids(self) -> list[str]:
+        return [run["id"] for run in self.content["runs"]]
+
+    def runs(self) -> list[RunFolder]:
+        """Those runs whose folder exists; a run that waits has none yet."""
+        folders = (self.workspace.root / "runs" / run for run in self.run_ids())
+        return [RunFolder(folder) for folder in folders if (folder / "config.json").exists()]
+
+    def progress(self) -> dict[str, Any]:
+        """Progress of the job that trains it (`stage`, `done`, `total`, `cells`), {} if there is none."""
+        job = self.workspace.jobs.latest(self.name)
+        return job.progress() if job else {}
+
+    def runs_table(self) -> pd.DataFrame:
+        """A line a run: `id`, `status`, `fraction` (of its training), `seconds`, `error`, and a column per factor."""
+        import pandas as pd
+
+        job = self.workspace.jobs.latest(self.name)
+        cells = job.progress().get("cells", {}) if job else {}
+        lines = []
+        for listed in self.content["runs"]:
+            folder = RunFolder(self.workspace.root / "runs" / listed["id"])
+            error = None if folder.done else folder.error
+            seconds = folder.results["seconds"] if folder.done else None
+            status, fraction = _status(folder, error, job.status if job else None, cells.get(listed["id"], {}))
+            lines.append({"id": listed["id"], "status": status, "fraction": fraction, "seconds": seconds, "error": error}
+                         | listed["factors"])
+        return pd.DataFrame(lines)
+
+    def results(self) -> pd.DataFrame:
+        """results.parquet, long: a line per run and split, factors and metrics as columns; empty before the first."""
+        import pandas as pd
+
+        lines = []
+        for listed in self.content["runs"]:
+            folder = RunFolder(self.workspace.root / "runs" / listed["id"])
+            if folder.done:
+                for split, metrics in folder.metrics.items():
+                    lines.append({"id": folder.id, "split": split} | listed["factors"] | metrics)
+        return pd.DataFrame(lines)
+
+
+def _status(folder: RunFolder, error: str | None, job: str | None, cell: dict[str, Any]) -> tuple[str, float]:
+    if folder.done:
+        return "done", 1.0
+    if error is not None:
+        return "failed", 0.0
+    fraction = float(cell.get("fraction", 0.0))
+    if job == "running":
+        return ("running" if cell.get("status") == "running" else "queued"), fraction
+    if job == "queued":
+        return "queued", fraction
+    return "cancelled", fraction

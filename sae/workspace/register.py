@@ -1,0 +1,43 @@
+"""Puts an experiment into the workspace before anything is trained, so that its cells are there to watch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sae.common.errors import UserError
+from sae.common.files import read_json, write_json
+from sae.workspace.results import now
+
+if TYPE_CHECKING:
+    from sae.experiments.plan import Plan
+    from sae.workspace.folder import Workspace
+
+
+def register(workspace: Workspace, plan: Plan) -> None:
+    """Write experiment.json; the same name with the same specification leaves what is there.
+
+    Raises:
+        UserError: if an experiment of that name has another specification, or the activations or slice are missing.
+    """
+    path = workspace.experiment_folder(plan.spec.name) / "experiment.json"
+    activations = workspace.open_activations(plan.spec.activations)
+    activations.slice(plan.spec.layer, plan.spec.position)
+    sha256 = activations.manifest["sha256"]
+    if path.exists():
+        existing = read_json(path)
+        if existing["activations_sha256"] != sha256:
+            raise UserError(
+                f"experiment {plan.spec.name!r} was trained on other activations that had the name "
+                f"{plan.spec.activations!r}: take another name, or delete it first"
+            )
+        if [run["id"] for run in existing["runs"]] != [run.id for run in plan.runs]:
+            raise UserError(
+                f"experiment {plan.spec.name!r} exists with another specification: take another name, or delete it "
+                f"('python -m sae experiment delete {plan.spec.name}')"
+            )
+        return
+    write_json(path, {
+        "format": 1, "name": plan.spec.name, "kind": plan.spec.kind, "created": now(), "spec": plan.spec.as_dict(),
+        "factors": plan.factors, "runs": [{"id": run.id, "factors": run.factors} for run in plan.runs],
+        "activations_sha256": sha256,
+    })

@@ -1,0 +1,80 @@
+"""What the app and the command line call to start work: check first, register, queue."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sae.common.errors import UserError
+from sae.common.files import check_name
+
+if TYPE_CHECKING:
+    from sae.workspace.folder import Workspace
+    from sae.workspace.jobs import Job
+
+
+def start_experiment(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:
+    """Register the experiment and queue it; finished runs of the same experiment are not trained again.
+
+    Raises:
+        UserError: for whatever is wrong with the specification, before anything is written.
+    """
+    from sae.experiments import kind_of
+    from sae.experiments.plan import Spec, resolve
+    from sae.workspace.register import register
+
+    wanted = Spec(**spec)
+    check_name(wanted.name, "experiment name")
+    plan = resolve(kind_of(wanted.kind), wanted)
+    register(workspace, plan)
+    return workspace.jobs.enqueue("experiment", wanted.name, spec, device=_device(device))
+
+
+def start_capture(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:
+    """Queue a capture. Raises UserError for a bad name or list of layers."""
+    from sae.capture import parse_layers
+
+    check_name(spec["name"], "activations name")
+    layers = spec["layers"]
+    spec = {**spec, "layers": parse_layers(layers) if isinstance(layers, str) else list(layers)}
+    return workspace.jobs.enqueue("capture", spec["name"], spec, device=_device(device))
+
+
+def start_demo(workspace: Workspace, *, device: str = "auto") -> Job:
+    """Queue the demo; returns the job that is under way if there is one."""
+    from sae.workspace.demo import NAME, spec
+
+    return workspace.jobs.enqueue("demo", NAME, spec(), device=_device(device))
+
+
+def request_maps(workspace: Workspace, name: str, runs: list[str]) -> Job:
+    """Queue the UMAPs of some runs, behind whatever somebody waits for."""
+    return workspace.jobs.enqueue("map", name, {"runs": runs}, priority=10)
+
+
+def estimate_experiment(workspace: Workspace, spec: dict[str, Any], device: str = "auto") -> dict[str, Any]:
+    """Cost of an experiment from a probe of about a second on the device, in a process of its own.
+
+    Returns:
+        `runs`, `seconds`, `memory_bytes`, `disk_bytes`, `device`, `device_name`, and `cells`: seconds by K and d_sae.
+
+    Raises:
+        UserError: for whatever is wrong with the specification.
+    """
+    command = [sys.executable, "-m", "sae.workspace.probe", str(workspace.root), json.dumps(spec), device]
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or ["the probe ended without a word"]
+        raise UserError(last[0].removeprefix("error: "))
+    return json.loads(done.stdout)
+
+
+def _device(name: str) -> str:
+    """`auto` stays: it is for the supervisor to say; other names are checked as far as that goes without torch."""
+    base = name.split(":")[0]
+    if base not in ("auto", "cuda", "mps", "cpu"):
+        raise UserError(f"device {name!r} is not known: take one of auto, cuda, mps, cpu")
+    return "cuda:0" if name == "cuda" else name

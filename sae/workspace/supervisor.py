@@ -1,0 +1,163 @@
+"""One supervisor a device takes jobs under a lease and runs each as a child process.
+
+The child holds the reading end of a pipe whose writing end only this process has: when the supervisor dies, however it
+dies, the pipe closes and the child ends itself, so that a job never runs on unattended while another supervisor starts
+it again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from sae.common.errors import UserError
+from sae.common.files import read_json, write_json
+from sae.workspace.folder import Workspace
+from sae.workspace.jobs import Job, owner_name
+
+POLL = 0.2  # s between looks at the queue, the child and requests to cancel
+GRACE = 0.6  # s that a cancelled child has to write its checkpoint
+ATTEMPTS = 3  # a job that takes its process down with it is not tried for ever
+
+
+def default_device() -> str:
+    """The device that `auto` stands for, found without importing torch: the child checks it again with torch."""
+    if sys.platform == "darwin" and os.uname().machine == "arm64":
+        return "mps"
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=10, check=False)
+        return "cuda:0" if listed.returncode == 0 and listed.stdout.strip() else "cpu"
+    except (OSError, subprocess.TimeoutExpired):
+        return "cpu"
+
+
+class Supervisor:
+    """Runs the queue of a workspace on one device.
+
+    Args:
+        only: run just this job and return (the command line's foreground).
+        idle_exit: end after so many seconds without work; None to stay.
+    """
+
+    def __init__(self, workspace: Workspace, device: str = "auto", *, only: str | None = None,
+                 idle_exit: float | None = None) -> None:
+        self.workspace, self.only, self.idle_exit = workspace, only, idle_exit
+        self.device = default_device() if device == "auto" else "cuda:0" if device == "cuda" else device
+        self.owner = owner_name()
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask it to end: the running job goes back to the queue at its last checkpoint."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until stopped, idle for too long, or (with `only`) until that job has ended.
+
+        Raises:
+            UserError: if another supervisor has the device.
+        """
+        jobs = self.workspace.jobs
+        if not jobs.acquire(self.device, self.owner):
+            raise UserError(f"a supervisor already works on {self.device} in {self.workspace.root}")
+        last_work = last_beat = time.monotonic()
+        try:
+            jobs.recover()
+            while not self._stop.is_set():
+                if time.monotonic() - last_beat > 1:
+                    last_beat = time.monotonic()
+                    if not jobs.acquire(self.device, self.owner):
+                        return  # the lease was taken over: this process was thought dead
+                    jobs.recover()
+                job = jobs.claim(self.owner, self.device, self.only)
+                if job is not None:
+                    self._run(job)
+                    last_work = time.monotonic()
+                elif self.only is not None and not jobs.get(self.only).active:
+                    return
+                elif self.idle_exit is not None and time.monotonic() - last_work > self.idle_exit:
+                    return
+                else:
+                    self._stop.wait(POLL)
+        finally:
+            jobs.release(self.device, self.owner)
+
+    def _run(self, job: Job) -> None:
+        jobs = self.workspace.jobs
+        attempt = _count_attempt(job)
+        if attempt > ATTEMPTS:
+            jobs.finish(job.id, "failed", f"it took its process down {ATTEMPTS} times; the log says more")
+            return
+        reading, writing = os.pipe()
+        with open(job.folder / "log.txt", "ab") as log:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "sae.workspace.child", str(job.folder), "--device", self.device],
+                stdin=reading, stdout=log, stderr=log, start_new_session=True, env=self._environment(),
+            )
+        os.close(reading)
+        jobs.set_pid(job.id, child.pid)
+        try:
+            self._watch(job, child)
+        finally:
+            os.close(writing)
+
+    def _watch(self, job: Job, child: subprocess.Popen[bytes]) -> None:
+        jobs = self.workspace.jobs
+        asked_at: float | None = None
+        last_beat = 0.0
+        cancelled = False
+        while child.poll() is None:
+            now = time.monotonic()
+            if now - last_beat > 1:
+                last_beat = now
+                if not jobs.acquire(self.device, self.owner):
+                    child.kill()
+                    child.wait()
+                    return
+            if asked_at is None and (self._stop.is_set() or jobs.get(job.id).cancel):
+                cancelled = not self._stop.is_set()
+                asked_at = now
+                child.send_signal(signal.SIGTERM)
+            if asked_at is not None and now - asked_at > GRACE:
+                child.kill()
+            time.sleep(0.05 if asked_at is not None else POLL)
+        if child.returncode == 0:
+            jobs.finish(job.id, "done")
+        elif cancelled:
+            _count_attempt(job, reset=True)
+            jobs.finish(job.id, "cancelled")
+        elif self._stop.is_set():
+            _count_attempt(job, reset=True)
+            jobs.finish(job.id, "queued")
+        elif child.returncode > 0:
+            error = job.folder / "error.json"
+            line = read_json(error)["error"] if error.exists() else f"it ended with exit code {child.returncode}"
+            jobs.finish(job.id, "failed", line)
+        else:  # killed by a signal (out of memory, say): it resumes at its checkpoint
+            jobs.finish(job.id, "queued", f"its process was ended by signal {-child.returncode}")
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "SAE_WORKSPACE": str(self.workspace.root), "PYTHONUNBUFFERED": "1"}
+
+
+def _count_attempt(job: Job, reset: bool = False) -> int:
+    path = job.folder / "attempts.json"
+    count = 0 if reset else (read_json(path) if path.exists() else 0) + 1
+    write_json(path, count)
+    return count
+
+
+def ensure_running(workspace: Workspace, device: str = "auto") -> None:
+    """Start a supervisor of its own session if none is alive; it outlives the app and ends after ten idle minutes."""
+    if workspace.jobs.supervisors():
+        return
+    workspace.root.mkdir(parents=True, exist_ok=True)
+    with open(workspace.root / "supervisor.log", "ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "sae", "supervisor", "--device", device, "--idle-exit", "600",
+             "--workspace", str(workspace.root)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )

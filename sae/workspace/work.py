@@ -1,0 +1,89 @@
+"""What each kind of job does. Runs in a child process of the supervisor."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from sae.common.devices import choose
+from sae.common.errors import UserError
+from sae.common.files import write_json, write_parquet
+
+if TYPE_CHECKING:
+    from sae.workspace.child import JobProgress
+    from sae.workspace.folder import Workspace
+
+
+def perform(workspace: Workspace, kind: str, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """Do the job. Raises UserError for an unknown kind or a spec that can't be carried out, Cancelled when stopped."""
+    works = {"experiment": run_experiment, "capture": run_capture, "map": make_maps, "demo": run_demo}
+    if kind not in works:
+        raise UserError(f"job kind {kind!r} is not known: take one of {', '.join(works)}")
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("SAE_THREADS") or os.cpu_count() or 1))
+    works[kind](workspace, spec, choose(device), progress)
+
+
+def run_experiment(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """Train the runs of an experiment; spec is `sae.experiments.plan.Spec`. Results are read off as they come."""
+    from sae.experiments import kind_of
+    from sae.experiments.execute import Data, execute
+    from sae.experiments.plan import Spec, resolve
+    from sae.workspace.register import register
+    from sae.workspace.results import WorkspaceStore
+
+    wanted = Spec(**spec)
+    plan = resolve(kind_of(wanted.kind), wanted)
+    register(workspace, plan)
+    progress.update(0, len(plan.runs), "loading activations")
+    data = Data(workspace.open_activations(wanted.activations).slice(wanted.layer, wanted.position), device)
+    store = WorkspaceStore(workspace, wanted.kind, wanted.name, data, progress)
+    for run in plan.runs:
+        progress.cell(run.id, status="queued", fraction=0.0)
+    execute(plan, data, store, progress)
+    experiment = workspace.experiment(wanted.name)
+    write_parquet(experiment.folder / "results.parquet", experiment.results())
+    failed = [run for run in plan.runs if not store.done(run.id)]
+    if len(failed) == len(plan.runs):
+        raise UserError(f"all {len(failed)} runs failed; the first: {workspace.run(failed[0].id).error}")
+    workspace.jobs.enqueue("map", wanted.name, {"runs": [run.id for run in plan.runs]}, priority=10)
+
+
+def run_capture(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """Capture activations; spec: name, model, problems, limit, layers, positions, text, dtype, answers, seed."""
+    from sae import problems
+    from sae.capture import capture_language_model
+    from sae.language_models import load
+
+    progress.update(0, 1, "reading problems")
+    found = problems.load(spec["problems"], limit=spec.get("limit"), seed=spec.get("seed", 0))
+    progress.update(0, 1, "loading the language model")
+    model = load(spec["model"], device=device)
+    capture_language_model(
+        model, found.table(), workspace.activations_folder(spec["name"]), name=spec["name"], layers=spec["layers"],
+        positions=spec["positions"], text=spec["text"], dtype=spec["dtype"], answers=spec["answers"],
+        problems_source=found.source, progress=progress,
+    )
+
+
+def make_maps(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """UMAP of the decoder rows of finished runs that have none yet; spec: runs."""
+    from sae.analysis.maps import decoder_map
+
+    runs = [workspace.run(run) for run in spec["runs"] if (workspace.run_folder(run) / "metrics.json").exists()]
+    for number, run in enumerate(runs):
+        progress.update(number, len(runs), "maps")
+        if run.map() is None:
+            features = run.features()
+            table, parameters = decoder_map(run.weights()["W_dec"], ~features["dead"].to_numpy(bool))
+            write_json(run.folder / "map.json", parameters)
+            write_parquet(run.folder / "map.parquet", table)
+    progress.update(len(runs), len(runs), "maps")
+
+
+def run_demo(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """The embedded demo: capture, then the grid; spec: n, k, d_sae, presets."""
+    from sae.workspace.demo import run
+
+    run(workspace, spec, device, progress)
