@@ -1,4 +1,4 @@
-"""What every test stands on: none touches the user's workspace, starts the demo by itself, or takes every core."""
+"""What every test stands on: none touches the user's workspace, starts the demo, or takes every core."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ HEAVY = {"torch", "transformers", "umap"}
 
 
 class Import(NamedTuple):
-    """One import statement: where it stands, what it may bring in, and whether it runs when the file loads."""
+    """One import statement: where it stands, what it brings in, and whether it runs when the file loads."""
 
     file: Path
     line: int
@@ -135,7 +135,7 @@ def _is_part(root: Path, name: str) -> bool:
 
 
 def loaded_by(root: Path, statements: list[str], unwanted: set[str]) -> set[str]:
-    """Which of `unwanted` (top-level modules) are loaded once a fresh interpreter in `root` ran `statements`."""
+    """Which modules of `unwanted` are loaded once a fresh interpreter in `root` ran `statements`."""
     code = "\n".join([*statements, "import json, sys", "print(json.dumps(sorted(sys.modules)))"])
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -143,7 +143,7 @@ def loaded_by(root: Path, statements: list[str], unwanted: set[str]) -> set[str]
 
 
 def start_of(root: Path, part: str) -> list[str]:
-    """The imports that happen when `part` starts: its own modules, or for pages and app.py what they import."""
+    """What is imported when `part` starts: its own modules, or for pages and app.py what they import."""
     statements = []
     for file in source_files(root):
         if part_of(file) != part:
@@ -245,7 +245,7 @@ def test_what_the_table_allows_passes(tmp_path: Path) -> None:
         tmp_path,
         {
             "sae/__init__.py": "def open(run):\n    from sae.workspace import runs\n",
-            "sae/models/topk.py": "import torch\nfrom sae import __version__\nfrom sae.common import errors\n",
+            "sae/models/topk.py": "import torch\nfrom sae import __version__\nimport sae.common.files\n",
             "sae/models/base.py": "from .topk import x\nfrom sae.models import y\n",
             "sae/figures/a.py": "def f():\n    import umap\n",
             "sae/capture/a.py": "from sae.language_models.hooks import h\nfrom sae.problems import p\n",
