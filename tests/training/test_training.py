@@ -1,0 +1,157 @@
+"""Training against a plain PyTorch loop, resume bit for bit, and the switches of every preset."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sae.common.errors import Cancelled, UserError
+from sae.experiments.presets import PRESETS
+from sae.training.config import TrainingConfig, from_settings
+from sae.training.loop import row_order, train
+from sae.training.trainer import Trainer
+
+
+@pytest.fixture(scope="module")
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    atoms = torch.randn(24, 12, generator=generator)
+    weights = torch.rand(700, 24, generator=generator) * (torch.rand(700, 24, generator=generator) < 0.15)
+    return weights @ atoms + 2 + 0.05 * torch.randn(700, 12, generator=generator)
+
+
+def test_published_recipe_equals_a_plain_loop_with_linear_layers(rows):
+    """The published code, written with nn.Linear and dense operations: same weights at the start, same at the end."""
+    config = from_settings({**PRESETS["published"], "d_sae": 30, "k": 4, "epochs": 2, "batch_size": 64, "seed": 3})
+    trainer = Trainer(config, rows.mean(0), len(rows), "cpu")
+    encoder, decoder = nn.Linear(12, 30), nn.Linear(30, 12)
+    with torch.no_grad():
+        encoder.weight.copy_(trainer.model.W_enc.T)
+        encoder.bias.copy_(trainer.model.b_enc)
+        decoder.weight.copy_(trainer.model.W_dec.T)
+        decoder.bias.copy_(trainer.model.b_dec)
+    assert torch.allclose(decoder.weight.norm(dim=0), torch.ones(30))
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+    for epoch in range(2):
+        for batch in rows[row_order(3, epoch, len(rows))].split(64):
+            activations = encoder(batch)
+            mask = torch.zeros_like(activations).scatter(1, activations.abs().topk(4, dim=1).indices, 1.0)
+            loss = nn.functional.mse_loss(decoder(activations * mask), batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    trained = train(config, rows)
+    torch.testing.assert_close(trained.model.W_enc, encoder.weight.T, rtol=0, atol=2e-5)
+    torch.testing.assert_close(trained.model.W_dec, decoder.weight.T, rtol=0, atol=2e-5)
+    torch.testing.assert_close(trained.model.b_dec, decoder.bias, rtol=0, atol=2e-5)
+    # stored so that it encodes x - b_dec, though training did not subtract it
+    activations = encoder(rows)
+    mask = torch.zeros_like(activations).scatter(1, activations.abs().topk(4, dim=1).indices, 1.0)
+    torch.testing.assert_close(trained.model(rows), decoder(activations * mask), rtol=0, atol=1e-3)
+
+
+def test_report_recipe_has_no_decoder_bias_and_unit_norm_at_every_step(rows):
+    config = from_settings({**PRESETS["report"], "d_sae": 30, "k": 4, "epochs": 2, "batch_size": 64})
+    trainer = Trainer(config, rows.mean(0), len(rows), "cpu")
+    for batch in rows.split(64):
+        trainer.step(batch)
+        torch.testing.assert_close(trainer.model.W_dec.norm(dim=1), torch.ones(30))
+    assert (trainer.finished_model().b_dec == 0).all()
+
+
+def test_published_decoder_norm_is_left_alone_after_the_start(rows):
+    config = from_settings({**PRESETS["published"], "d_sae": 30, "k": 4, "epochs": 3, "batch_size": 64})
+    assert (train(config, rows).model.W_dec.norm(dim=1) - 1).abs().max() > 1e-3
+
+
+def test_corrected_starts_centred_and_keeps_the_decoder_at_unit_norm(rows):
+    config = from_settings({**PRESETS["corrected"], "d_sae": 30, "k": 4, "epochs": 3, "batch_size": 64})
+    trained = train(config, rows)
+    torch.testing.assert_close(trained.model.W_dec.norm(dim=1), torch.ones(30))
+    assert (trained.model.encode(rows) >= 0).all()
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+def test_a_run_that_was_stopped_ends_with_the_same_weights(rows, tmp_path, preset):
+    config = from_settings({**PRESETS[preset], "d_sae": 40, "k": 4, "epochs": 6, "batch_size": 64})
+    whole = train(config, rows, rows[:100])
+    path = tmp_path / "checkpoint.safetensors"
+    stops = [0.13, 0.5, 0.51, 0.97]
+
+    def stop_at(share):
+        def watch(fraction, history):
+            if fraction >= share:
+                raise Cancelled
+        return watch
+
+    for share in stops:
+        with pytest.raises(Cancelled):
+            train(config, rows, rows[:100], checkpoint=path, watch=stop_at(share))
+    resumed = train(config, rows, rows[:100], checkpoint=path)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert torch.equal(whole.last_fired, resumed.last_fired)
+    columns = ["step", "loss", "dead_share", "validation_ev_total"]
+    np.testing.assert_array_equal(whole.history[columns], resumed.history[columns])
+
+
+def test_a_checkpoint_of_another_configuration_or_a_broken_one_is_not_used(rows, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    other = TrainingConfig(d_sae=40, k=4, epochs=4, batch_size=64, lr=1e-2)
+
+    def stop(fraction, history):
+        if fraction > 0.5:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        train(other, rows, checkpoint=path, watch=stop)
+    config = TrainingConfig(d_sae=40, k=4, epochs=4, batch_size=64)
+    fresh = train(config, rows).model.W_enc
+    assert torch.equal(train(config, rows, checkpoint=path).model.W_enc, fresh)
+    path.write_bytes(b"not a checkpoint")
+    assert torch.equal(train(config, rows, checkpoint=path).model.W_enc, fresh)
+
+
+def test_seeds_differ_and_repeat(rows):
+    first, second, again = (
+        train(TrainingConfig(d_sae=20, k=3, epochs=1, batch_size=64, seed=seed), rows).model.W_enc for seed in (0, 1, 0)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_last_fired_counts_rows_and_not_slots_with_value_zero(rows):
+    config = TrainingConfig(d_sae=20, k=18, epochs=1, batch_size=100, auxk_coefficient=0)
+    trainer = Trainer(config, rows.mean(0), len(rows), "cpu")
+    with torch.no_grad():
+        trainer.model.b_enc[7] = -1e6  # enters the top 18 of 20 only as a slot with value 0, if at all
+    trainer.step(rows[:100])
+    assert trainer.last_fired[7] == 0
+    assert trainer.last_fired.max() == 100
+
+
+def test_the_rate_decays_over_the_second_half_only():
+    config = TrainingConfig(d_sae=8, k=2, epochs=10, batch_size=10, lr_schedule="linear", lr=1e-2)
+    trainer = Trainer(config, torch.zeros(3), 100, "cpu")
+    rates = [trainer.learning_rate(step) for step in range(trainer.total_steps)]
+    assert rates[:51] == [1e-2] * 51
+    np.testing.assert_allclose(np.diff(rates[50:]), -1e-2 / 50, atol=1e-9)
+
+
+@pytest.mark.parametrize(("settings", "said"), [
+    ({"k": 30, "d_sae": 20}, "k 30 is larger than d_sae 20"),
+    ({"epochs": 0}, "epochs 0 must be at least 1"),
+    ({"lr": "fast"}, "lr can't be 'fast'"),
+    ({"k": 2.5}, "k can't be 2.5"),
+    ({"momentum": 0.9}, "'momentum' is not a setting"),
+    ({"selection": "best"}, "take one of signed, magnitude"),
+    ({"decoder_bias": "maybe"}, "decoder_bias can't be 'maybe'"),
+])
+def test_settings_that_can_not_be_say_which_and_why(settings, said):
+    with pytest.raises(UserError, match=said):
+        from_settings(settings)
+
+
+def test_settings_may_come_as_text():
+    config = from_settings({"k": "7", "lr": "2e-3", "decoder_bias": "false", "epochs": "3"})
+    assert (config.k, config.lr, config.decoder_bias, config.epochs) == (7, 2e-3, False, 3)
