@@ -30,7 +30,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     actions = activations.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(activations))
     one = actions.add_parser("import", parents=[common], help="take in an array: .npy, .safetensors or .parquet")
     one.add_argument("file", metavar="X", type=Path)
-    one.add_argument("--examples", type=Path, metavar="FILE.jsonl", help="one line a row: question, answer, labels, split")
+    one.add_argument(
+        "--examples", type=Path, metavar="FILE.jsonl", help="one line a row: question, answer, labels, split"
+    )
     one.add_argument("--name", required=True, metavar="NAME")
     one.set_defaults(run=import_array)
     one = actions.add_parser("list", parents=[common], help="all activations")
@@ -45,11 +47,22 @@ def capture(options: argparse.Namespace) -> None:
     from sae.workspace.start import start_capture
 
     workspace = workspace_of(options)
-    job = start_capture(workspace, {
-        "name": options.name, "model": options.model, "problems": options.problems, "limit": options.limit,
-        "seed": options.seed, "layers": options.layers, "positions": options.positions, "text": options.text,
-        "dtype": options.dtype, "answers": options.answers,
-    }, device=options.device)
+    job = start_capture(
+        workspace,
+        {
+            "name": options.name,
+            "model": options.model,
+            "problems": options.problems,
+            "limit": options.limit,
+            "seed": options.seed,
+            "layers": options.layers,
+            "positions": options.positions,
+            "text": options.text,
+            "dtype": options.dtype,
+            "answers": options.answers,
+        },
+        device=options.device,
+    )
     if options.queue:
         emit(options, {"job": job.id, "activations": options.name, "status": job.status}, f"queued as job {job.id}")
         return
@@ -63,7 +76,9 @@ def import_array(options: argparse.Namespace) -> None:
     from sae.capture import import_activations
 
     workspace = workspace_of(options)
-    import_activations(options.file, workspace.activations_folder(options.name), name=options.name, examples=options.examples)
+    import_activations(
+        options.file, workspace.activations_folder(options.name), name=options.name, examples=options.examples
+    )
     show(options)
 
 
@@ -76,10 +91,20 @@ def list_activations(options: argparse.Namespace) -> None:
 
 def show(options: argparse.Namespace) -> None:
     activations = workspace_of(options).open_activations(options.name)
-    lines = [{"slice": piece.title, "rows": piece.stop - piece.start, "train": len(piece.train_rows),
-              "validation": len(piece.validation_rows)} for piece in activations.slices]
-    emit(options, activations.manifest,
-         f"{activations.name}: {activations.n_rows:,} rows of {activations.d_in:,} dimensions\n{table(lines)}")
+    lines = [
+        {
+            "slice": piece.title,
+            "rows": piece.stop - piece.start,
+            "train": len(piece.train_rows),
+            "validation": len(piece.validation_rows),
+        }
+        for piece in activations.slices
+    ]
+    emit(
+        options,
+        activations.manifest,
+        f"{activations.name}: {activations.n_rows:,} rows of {activations.d_in:,} dimensions\n{table(lines)}",
+    )
 
 
 def delete(options: argparse.Namespace) -> None:

@@ -14,8 +14,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     experiment = commands.add_parser("experiment", help="train experiments and read their results")
     actions = experiment.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(experiment))
 
-    for name, run, text in (("run", run_experiment, "train an experiment"),
-                            ("estimate", estimate, "what it would cost, from a short probe")):
+    for name, run, text in (
+        ("run", run_experiment, "train an experiment"),
+        ("estimate", estimate, "what it would cost, from a short probe"),
+    ):
         one = actions.add_parser(name, parents=[common], help=text)
         one.add_argument("kind", metavar="KIND", help="topk-grid")
         one.add_argument("--activations", required=True, metavar="NAME")
@@ -59,8 +61,13 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
             raise UserError(f"--set {item!r}: write it as setting=value")
         settings[key.replace("-", "_")] = value
     return {
-        "kind": options.kind, "name": name, "activations": options.activations, "layer": options.layer,
-        "position": options.position, "factors": factors, "settings": settings,
+        "kind": options.kind,
+        "name": name,
+        "activations": options.activations,
+        "layer": options.layer,
+        "position": options.position,
+        "factors": factors,
+        "settings": settings,
     }
 
 
@@ -68,7 +75,9 @@ def _whole_numbers(name: str, text: str) -> list[int]:
     try:
         return [int(word) for word in text.replace("_", "").split(",")]
     except ValueError:
-        raise UserError(f"--{name.replace('_', '-')} {text!r}: write whole numbers with commas between, e.g. 5,10,20") from None
+        raise UserError(
+            f"--{name.replace('_', '-')} {text!r}: write whole numbers with commas between, e.g. 5,10,20"
+        ) from None
 
 
 def run_experiment(options: argparse.Namespace) -> None:
@@ -89,16 +98,28 @@ def estimate(options: argparse.Namespace) -> None:
     from sae.workspace.start import estimate_experiment
 
     found = estimate_experiment(workspace_of(options), spec_of(options, "estimate"), options.device)
-    emit(options, found, f"{found['runs']} runs on {found['device_name']}: about {seconds_text(found['seconds'])}, "
-                         f"{found['memory_bytes'] / 1e6:,.0f} MB of memory, {found['disk_bytes'] / 1e6:,.0f} MB on disk")
+    emit(
+        options,
+        found,
+        f"{found['runs']} runs on {found['device_name']}: about {seconds_text(found['seconds'])}, "
+        f"{found['memory_bytes'] / 1e6:,.0f} MB of memory, {found['disk_bytes'] / 1e6:,.0f} MB on disk",
+    )
 
 
 def list_experiments(options: argparse.Namespace) -> None:
     lines = []
     for experiment in workspace_of(options).experiments():
         runs = experiment.runs_table()
-        lines.append({"name": experiment.name, "kind": experiment.kind, "activations": experiment.activations,
-                      "runs": len(runs), "done": int((runs["status"] == "done").sum()), "created": experiment.created})
+        lines.append(
+            {
+                "name": experiment.name,
+                "kind": experiment.kind,
+                "activations": experiment.activations,
+                "runs": len(runs),
+                "done": int((runs["status"] == "done").sum()),
+                "created": experiment.created,
+            }
+        )
     emit(options, lines, table(lines, "no experiments yet: 'python -m sae demo' makes one"))
 
 
@@ -111,10 +132,16 @@ def show(options: argparse.Namespace) -> None:
     for run in content["runs"]:
         split = "validation" if "validation" in run["metrics"] else "all"
         metrics = run["metrics"].get(split, {})
-        lines.append({**run["factors"], "status": run["status"],
-                      **{f"{split} {m}": metrics[m] for m in ("ev_total", "ev_flat", "mse", "l0") if m in metrics},
-                      **({"dead (all)": run["metrics"]["all"]["dead"]} if metrics else {}),
-                      "seconds": run["seconds"], "run": run["id"]})
+        lines.append(
+            {
+                **run["factors"],
+                "status": run["status"],
+                **{f"{split} {m}": metrics[m] for m in ("ev_total", "ev_flat", "mse", "l0") if m in metrics},
+                **({"dead (all)": run["metrics"]["all"]["dead"]} if metrics else {}),
+                "seconds": run["seconds"],
+                "run": run["id"],
+            }
+        )
     emit(options, content, table(lines))
 
 

@@ -11,8 +11,11 @@ from sae.cli.output import emit, table, workspace_of
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run = commands.add_parser("run", help="read one trained SAE")
     actions = run.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(run))
-    for name, function, text in (("show", show, "configuration and metrics"), ("features", features, "its features"),
-                                 ("pairs", pairs, "its most correlated feature pairs")):
+    for name, function, text in (
+        ("show", show, "configuration and metrics"),
+        ("features", features, "its features"),
+        ("pairs", pairs, "its most correlated feature pairs"),
+    ):
         one = actions.add_parser(name, parents=[common], help=text)
         one.add_argument("id", metavar="RUN")
         if name != "show":

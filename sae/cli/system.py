@@ -12,12 +12,16 @@ from sae.common.progress import Console
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    one = commands.add_parser("demo", parents=[common], help="activations of a small language model, and the grid on them")
+    one = commands.add_parser(
+        "demo", parents=[common], help="activations of a small language model, and the grid on them"
+    )
     one.add_argument("--device", default="auto")
     one.add_argument("--queue", action="store_true", help="only put it into the queue")
     one.set_defaults(run=demo)
 
-    one = commands.add_parser("import", parents=[common], help="take in an SAE: a SAELens folder, a grid's .pt, a run folder")
+    one = commands.add_parser(
+        "import", parents=[common], help="take in an SAE: a SAELens folder, a grid's .pt, a run folder"
+    )
     one.add_argument("path", type=Path, metavar="PATH")
     one.add_argument("--activations", required=True, metavar="NAME", help="what it is measured on")
     one.add_argument("--layer", type=int)
@@ -72,8 +76,14 @@ def import_sae(options: argparse.Namespace) -> None:
     from sae.cli.runs import show
     from sae.workspace.imports import import_path
 
-    run = import_path(workspace_of(options), options.path, options.activations, layer=options.layer,
-                      position=options.position, k=options.k)
+    run = import_path(
+        workspace_of(options),
+        options.path,
+        options.activations,
+        layer=options.layer,
+        position=options.position,
+        k=options.k,
+    )
     show(argparse.Namespace(**{**vars(options), "id": run}))
 
 
@@ -94,8 +104,17 @@ def rebuild(options: argparse.Namespace) -> None:
 
 
 def list_jobs(options: argparse.Namespace) -> None:
-    lines = [{"job": job.id, "kind": job.kind, "name": job.name, "device": job.device, "status": job.status,
-              "error": job.error} for job in workspace_of(options).jobs.all()]
+    lines = [
+        {
+            "job": job.id,
+            "kind": job.kind,
+            "name": job.name,
+            "device": job.device,
+            "status": job.status,
+            "error": job.error,
+        }
+        for job in workspace_of(options).jobs.all()
+    ]
     emit(options, lines, table(lines, "no jobs"))
 
 
@@ -103,7 +122,11 @@ def cancel_job(options: argparse.Namespace) -> None:
     jobs = workspace_of(options).jobs
     job = jobs.get(options.id)
     jobs.cancel(job.id)
-    emit(options, {"job": job.id, "cancelled": job.active}, f"job {job.id}: {'told to stop' if job.active else job.status}")
+    emit(
+        options,
+        {"job": job.id, "cancelled": job.active},
+        f"job {job.id}: {'told to stop' if job.active else job.status}",
+    )
 
 
 def generate_problems(options: argparse.Namespace) -> None:
@@ -112,4 +135,8 @@ def generate_problems(options: argparse.Namespace) -> None:
     found = generate(options.n, seed=options.seed)
     Console().update(len(found.examples), len(found.examples), "problems")
     write_jsonl(found, options.out)
-    emit(options, {"n": len(found.examples), "file": str(options.out)}, f"{len(found.examples):,} problems in {options.out}")
+    emit(
+        options,
+        {"n": len(found.examples), "file": str(options.out)},
+        f"{len(found.examples):,} problems in {options.out}",
+    )

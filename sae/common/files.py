@@ -30,7 +30,8 @@ def check_name(name: str, what: str = "name") -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or ".." in name:
         raise UserError(
-            f"{what} {name!r} can't be used: take 1 to 80 letters, digits, '.', '_' or '-', starting with a letter or digit"
+            f"{what} {name!r} can't be used: take 1 to 80 letters, digits, '.', '_' or '-', "
+            "starting with a letter or digit"
         )
     return name
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,7 +31,7 @@ class PCA:
         self.components = vectors.flip(1).to(x.device)  # [d_in, d_in], columns by falling variance
 
     def ev(self, x: Tensor, ks: list[int]) -> dict[int, dict[str, float]]:
-        """EV_total and EV_flat of the reconstruction from K components, for each K (at most d_in), on rows x [n, d_in]."""
+        """EV_total and EV_flat of reconstructing rows x [n, d_in] from K components, for each K (at most d_in)."""
         import torch
 
         d_in = x.shape[1]

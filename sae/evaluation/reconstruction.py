@@ -51,7 +51,10 @@ class RowErrors(NamedTuple):
 
 
 def encode_rows(
-    model: SAE, x: np.ndarray | Tensor, train_mean: np.ndarray, device: str = "cpu",
+    model: SAE,
+    x: np.ndarray | Tensor,
+    train_mean: np.ndarray,
+    device: str = "cpu",
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Codes, RowErrors]:
     """Codes and row errors of all rows x [n, d_in], in batches; x may be a memory map of any float type."""
@@ -64,18 +67,35 @@ def encode_rows(
     with torch.no_grad():
         for start in range(0, len(x), BATCH):
             block = x[start : start + BATCH]
-            rows = torch.as_tensor(np.array(block, dtype=np.float32) if isinstance(block, np.ndarray) else block).to(device)
+            rows = torch.as_tensor(np.array(block, dtype=np.float32) if isinstance(block, np.ndarray) else block).to(
+                device
+            )
             sparse = model.sparse_encode(rows)
             exact = rows.double()
             guess = model.sparse_decode(sparse).double()
             error = exact - guess
             norm, guess_norm = exact.norm(dim=1), guess.norm(dim=1)
-            parts.append(tuple(part.cpu().numpy() for part in (
-                error.square().sum(1), (exact - mean).square().sum(1), exact.square().sum(1), error.sum(1), exact.sum(1),
-                (exact * guess).sum(1) / (norm * guess_norm).clamp_min(1e-30), guess_norm / norm.clamp_min(1e-30),
-            )))
-            codes.append((sparse.indptr.diff().cpu().numpy(), sparse.features.cpu().numpy().astype(np.int32),
-                          sparse.values.cpu().numpy()))
+            parts.append(
+                tuple(
+                    part.cpu().numpy()
+                    for part in (
+                        error.square().sum(1),
+                        (exact - mean).square().sum(1),
+                        exact.square().sum(1),
+                        error.sum(1),
+                        exact.sum(1),
+                        (exact * guess).sum(1) / (norm * guess_norm).clamp_min(1e-30),
+                        guess_norm / norm.clamp_min(1e-30),
+                    )
+                )
+            )
+            codes.append(
+                (
+                    sparse.indptr.diff().cpu().numpy(),
+                    sparse.features.cpu().numpy().astype(np.int32),
+                    sparse.values.cpu().numpy(),
+                )
+            )
             watch(min(start + BATCH, len(x)), len(x))
     counts, features, values = (np.concatenate(part) for part in zip(*codes, strict=True))
     indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -125,7 +145,12 @@ def split_metrics(
 
 
 def ev_interval(
-    squared_error: np.ndarray, squared_spread: np.ndarray, example: np.ndarray, *, resamples: int = 1000, seed: int = 0,
+    squared_error: np.ndarray,
+    squared_spread: np.ndarray,
+    example: np.ndarray,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
     level: float = 0.95,
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of EV_total, resampling examples (all rows of one together), not rows.

@@ -59,7 +59,9 @@ class Data:
     def __init__(self, piece: Slice, device: str) -> None:
         self.slice, self.device = piece, device
         self.splits: dict[str, np.ndarray] = {
-            "train": piece.train_rows, "validation": piece.validation_rows, "test": piece.test_rows
+            "train": piece.train_rows,
+            "validation": piece.validation_rows,
+            "test": piece.test_rows,
         }
         if len(self.splits["train"]) < 2:
             raise UserError(f"{piece.title} of {piece.activations.name!r} has fewer than two training rows")
@@ -95,7 +97,11 @@ def execute(plan: Plan, data: Data, store: Store, progress: Progress) -> None:
         try:
             store.finish(run, train_and_measure(run, data, store.checkpoint(run.id), watch))
         except (UserError, RuntimeError, MemoryError) as error:
-            if isinstance(error, RuntimeError) and "out of memory" not in str(error).lower() and "alloc" not in str(error).lower():
+            if (
+                isinstance(error, RuntimeError)
+                and "out of memory" not in str(error).lower()
+                and "alloc" not in str(error).lower()
+            ):
                 raise
             store.fail(run, str(error).splitlines()[0] if str(error) else "out of memory")
         progress.update(number + 1, total, "runs")
@@ -107,12 +113,25 @@ def train_and_measure(run: RunPlan, data: Data, checkpoint: Path | None, watch: 
     trained = train(run.config, data.parts["train"], data.parts["validation"], checkpoint=checkpoint, watch=watch)
     if not all(bool(torch.isfinite(p).all()) for p in trained.model.parameters()):
         raise UserError(f"training diverged at lr {run.config.lr}: the weights are not finite; take a smaller lr")
-    return measure(trained.model, data, history=trained.history, last_fired=trained.last_fired.cpu().numpy(),
-                   train_seconds=trained.seconds, before=time.monotonic() - started)
+    return measure(
+        trained.model,
+        data,
+        history=trained.history,
+        last_fired=trained.last_fired.cpu().numpy(),
+        train_seconds=trained.seconds,
+        before=time.monotonic() - started,
+    )
 
 
-def measure(model: SAE, data: Data, *, history: pd.DataFrame | None = None, last_fired: np.ndarray | None = None,
-            train_seconds: float = 0.0, before: float = 0.0) -> Result:
+def measure(
+    model: SAE,
+    data: Data,
+    *,
+    history: pd.DataFrame | None = None,
+    last_fired: np.ndarray | None = None,
+    train_seconds: float = 0.0,
+    before: float = 0.0,
+) -> Result:
     """Codes of every row, metrics by split, bootstrap intervals and baselines of an SAE on `data`.
 
     Raises:
@@ -126,9 +145,19 @@ def measure(model: SAE, data: Data, *, history: pd.DataFrame | None = None, last
     metrics = split_metrics(codes, errors, data.splits, model.d_in, model.d_sae)
     intervals = {
         name: {"ev_total": ev_interval(errors.squared_error[rows], errors.squared_spread[rows], data.examples[rows])}
-        for name, rows in data.splits.items() if len(rows)
+        for name, rows in data.splits.items()
+        if len(rows)
     }
     k = getattr(model, "k", None) or max(1, round(metrics["train"]["l0"]))
     compared = baselines(data.parts["train"], data.parts, data.pca, model.d_sae, min(int(k), model.d_sae))
-    return Result(model, codes, metrics, intervals, compared, history, last_fired, train_seconds,
-                  before + time.monotonic() - started)
+    return Result(
+        model,
+        codes,
+        metrics,
+        intervals,
+        compared,
+        history,
+        last_fired,
+        train_seconds,
+        before + time.monotonic() - started,
+    )

@@ -52,8 +52,13 @@ class Spec:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "kind": self.kind, "name": self.name, "activations": self.activations, "layer": self.layer,
-            "position": self.position, "factors": self.factors, "settings": self.settings,
+            "kind": self.kind,
+            "name": self.name,
+            "activations": self.activations,
+            "layer": self.layer,
+            "position": self.position,
+            "factors": self.factors,
+            "settings": self.settings,
         }
 
 
@@ -78,8 +83,8 @@ class Plan:
 def resolve(kind: Kind, spec: Spec, d_in: int | None = None) -> Plan:
     """Cross the factors of `spec` (the kind's defaults where it names none) into runs.
 
-    A setting is looked up in this order, the last one found winning: the training defaults, the kind's, the preset's, the
-    user's `settings`, the factors.
+    A setting is looked up in this order, the last one found winning: the training defaults, the kind's, the
+    preset's, the user's `settings`, the factors.
 
     Raises:
         UserError: for an unknown factor or setting, an empty list, a value out of range (K > d_sae names the cell), or

@@ -12,14 +12,26 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The published grid as its code did it (its report says otherwise in two places, see `report`): PyTorch's default
     # weights for both layers, decoder columns normalised once, no centring, top-K by magnitude, a decoder bias.
     "published": {
-        "selection": "magnitude", "encoder_init": "linear", "b_dec_init": "linear", "decoder_bias": True,
-        "subtract_b_dec": False, "decoder_norm": "initial", "project_gradient": False, "auxk_coefficient": 0.0,
+        "selection": "magnitude",
+        "encoder_init": "linear",
+        "b_dec_init": "linear",
+        "decoder_bias": True,
+        "subtract_b_dec": False,
+        "decoder_norm": "initial",
+        "project_gradient": False,
+        "auxk_coefficient": 0.0,
         "lr_schedule": "constant",
     },
     # The published grid as its report describes it: no decoder bias, unit-norm decoder at every step, MSE alone.
     "report": {
-        "selection": "magnitude", "encoder_init": "linear", "b_dec_init": "zero", "decoder_bias": False,
-        "subtract_b_dec": False, "decoder_norm": "every_step", "project_gradient": False, "auxk_coefficient": 0.0,
+        "selection": "magnitude",
+        "encoder_init": "linear",
+        "b_dec_init": "zero",
+        "decoder_bias": False,
+        "subtract_b_dec": False,
+        "decoder_norm": "every_step",
+        "project_gradient": False,
+        "auxk_coefficient": 0.0,
         "lr_schedule": "constant",
     },
 }

@@ -1,1 +1,1 @@
-"""Losses and in-training mechanisms beyond the reconstruction error, one file each. They take tensors and know nobody."""
+"""Losses and in-training mechanisms beyond the reconstruction error, one file each. They take tensors alone."""

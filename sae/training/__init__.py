@@ -1,1 +1,1 @@
-"""Training: configuration, initial weights, the step, and the loop with checkpoints. Importing it does not import torch."""
+"""Training: configuration, initial weights, the step, and the loop with checkpoints."""

@@ -68,7 +68,9 @@ class TrainingConfig:
         if not 0 < self.lr < 10:
             raise UserError(f"lr {self.lr} must lie between 0 and 10")
         if self.k > self.d_sae:
-            raise UserError(f"k {self.k} is larger than d_sae {self.d_sae}: a row can't keep more features than there are")
+            raise UserError(
+                f"k {self.k} is larger than d_sae {self.d_sae}: a row can't keep more features than there are"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

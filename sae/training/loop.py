@@ -79,14 +79,21 @@ def train(
         seconds = before + time.monotonic() - started
         if step % record_every == 0 or step == trainer.total_steps:
             last = step == trainer.total_steps
-            history.append({
-                "step": step, "epoch": step / trainer.steps_per_epoch, "rows_seen": trainer.rows_seen,
-                "loss": float(loss), "ev_total_batch": 1 - float(loss / variance),
-                "dead_share": float((trainer.rows_seen - trainer.last_fired >= len(x)).float().mean()),
-                "lr": rate, "seconds": seconds,
-                "validation_ev_total": _ev(trainer, x_validation, mean)
-                if x_validation is not None and len(x_validation) and (step % validate_every == 0 or last) else None,
-            })
+            history.append(
+                {
+                    "step": step,
+                    "epoch": step / trainer.steps_per_epoch,
+                    "rows_seen": trainer.rows_seen,
+                    "loss": float(loss),
+                    "ev_total_batch": 1 - float(loss / variance),
+                    "dead_share": float((trainer.rows_seen - trainer.last_fired >= len(x)).float().mean()),
+                    "lr": rate,
+                    "seconds": seconds,
+                    "validation_ev_total": _ev(trainer, x_validation, mean)
+                    if x_validation is not None and len(x_validation) and (step % validate_every == 0 or last)
+                    else None,
+                }
+            )
         due = checkpoint is not None and time.monotonic() - last_saved > CHECKPOINT_SECONDS
         try:
             watch(step / trainer.total_steps, history)

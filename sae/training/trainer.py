@@ -32,8 +32,9 @@ class Trainer:
         if not config.decoder_bias:
             self.model.b_dec.requires_grad_(False)
         fused = torch.device(device).type in ("cpu", "cuda")
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=torch.tensor(config.lr) if fused else config.lr,
-                                          fused=fused)
+        self.optimizer = torch.optim.Adam(
+            self.parameters.values(), lr=torch.tensor(config.lr) if fused else config.lr, fused=fused
+        )
         self.step_number = 0
         self.rows_seen = 0
         # rows_seen when each feature last fired: the AuxK window, and later the autopsy of the dead
@@ -119,7 +120,7 @@ class Trainer:
         self.model.load_state_dict({key[6:]: value for key, value in state.items() if key.startswith("model.")})
         for name, parameter in self.parameters.items():
             prefix = f"adam.{name}."
-            found = {key[len(prefix):]: value for key, value in state.items() if key.startswith(prefix)}
+            found = {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
             if found:
                 self.optimizer.state[parameter] = {key: value.to(device) for key, value in found.items()}
         self.last_fired = state["last_fired"].to(device)

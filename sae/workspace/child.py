@@ -41,11 +41,19 @@ class JobProgress:
         self._last = now
         seconds = now - self._started
         rate = (done - self._first) / seconds if seconds > 0 else 0.0
-        write_json(self.folder / "progress.json", {
-            "stage": stage, "done": done, "total": total, "seconds": round(seconds, 2),
-            "left": round((total - done) / rate, 1) if rate > 0 else None, "figures": figures, "cells": self.cells,
-            "time": time.time(),
-        })
+        write_json(
+            self.folder / "progress.json",
+            {
+                "stage": stage,
+                "done": done,
+                "total": total,
+                "seconds": round(seconds, 2),
+                "left": round((total - done) / rate, 1) if rate > 0 else None,
+                "figures": figures,
+                "cells": self.cells,
+                "time": time.time(),
+            },
+        )
 
     def cell(self, run: str, **state: Any) -> None:
         """State of one run of an experiment: `status`, `fraction`, and live metrics; written with the next update."""
@@ -74,7 +82,9 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except MemoryError:
-        write_json(arguments.folder / "error.json", {"error": "out of memory: take fewer rows, a smaller d_sae or batch_size"})
+        write_json(
+            arguments.folder / "error.json", {"error": "out of memory: take fewer rows, a smaller d_sae or batch_size"}
+        )
         return 1
     except Exception as error:
         traceback.print_exc()

@@ -10,12 +10,25 @@ if TYPE_CHECKING:
 
 NAME = "demo"
 CAPTURE: dict[str, Any] = {
-    "name": NAME, "model": "smollm2-135m", "problems": "generated:1500", "limit": None, "seed": 0, "layers": [9],
-    "positions": "last", "text": "question", "dtype": "float32", "answers": False,
+    "name": NAME,
+    "model": "smollm2-135m",
+    "problems": "generated:1500",
+    "limit": None,
+    "seed": 0,
+    "layers": [9],
+    "positions": "last",
+    "text": "question",
+    "dtype": "float32",
+    "answers": False,
 }
 EXPERIMENT: dict[str, Any] = {
-    "kind": "topk-grid", "name": NAME, "activations": NAME, "layer": 9, "position": None,
-    "factors": {"preset": ["corrected", "published"]}, "settings": {},
+    "kind": "topk-grid",
+    "name": NAME,
+    "activations": NAME,
+    "layer": 9,
+    "position": None,
+    "factors": {"preset": ["corrected", "published"]},
+    "settings": {},
 }
 
 

@@ -80,8 +80,10 @@ class ExperimentFolder:
             error = None if folder.done else folder.error
             seconds = folder.results["seconds"] if folder.done else None
             status, fraction = _status(folder, error, job.status if job else None, cells.get(listed["id"], {}))
-            lines.append({"id": listed["id"], "status": status, "fraction": fraction, "seconds": seconds, "error": error}
-                         | listed["factors"])
+            lines.append(
+                {"id": listed["id"], "status": status, "fraction": fraction, "seconds": seconds, "error": error}
+                | listed["factors"]
+            )
         return pd.DataFrame(lines)
 
     def results(self) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from types import FrameType
@@ -57,7 +58,6 @@ def foreground(workspace: Workspace, job: Job, progress: Progress) -> Job:
 
 
 def _supervise(workspace: Workspace, device: str, job: str) -> None:
-    try:
+    # If another supervisor was faster, it does the work, and we go on following.
+    with contextlib.suppress(UserError):
         Supervisor(workspace, device, only=job).run()
-    except UserError:
-        pass  # another supervisor was faster: it does the work, and we go on following

@@ -90,11 +90,14 @@ class Jobs:
                 existing = self._job(row)
                 if existing.spec == spec and not existing.cancel:
                     return existing
-                raise UserError(f"{kind} {name!r} is already under way as job {existing.id}: cancel it or take another name")
+                raise UserError(
+                    f"{kind} {name!r} is already under way as job {existing.id}: cancel it or take another name"
+                )
             job = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:6]}"
             write_json(self._folder(job) / "spec.json", spec)
             connection.execute(
-                "INSERT INTO jobs (id, kind, name, device, priority, status, created) VALUES (?, ?, ?, ?, ?, 'queued', ?)",
+                "INSERT INTO jobs (id, kind, name, device, priority, status, created) "
+                "VALUES (?, ?, ?, ?, ?, 'queued', ?)",
                 (job, kind, name, device, priority, time.time()),
             )
         self._write_state(job)
@@ -163,7 +166,8 @@ class Jobs:
         assert status in STATUSES
         with self._database.write() as connection:
             connection.execute(
-                "UPDATE jobs SET status = ?, error = ?, finished = ?, owner = NULL, pid = NULL, cancel = 0 WHERE id = ?",
+                "UPDATE jobs SET status = ?, error = ?, finished = ?, owner = NULL, pid = NULL, cancel = 0 "
+                "WHERE id = ?",
                 (status, error, None if status == "queued" else time.time(), job),
             )
         self._write_state(job)
@@ -171,7 +175,9 @@ class Jobs:
     def recover(self) -> list[str]:
         """Queue again every running job whose owner is gone; a cancelled one ends as cancelled."""
         with self._database.write() as connection:
-            holders = {row["owner"] for row in connection.execute("SELECT owner, heartbeat FROM leases") if not _stale(row)}
+            holders = {
+                row["owner"] for row in connection.execute("SELECT owner, heartbeat FROM leases") if not _stale(row)
+            }
             lost = [
                 (row["id"], bool(row["cancel"]))
                 for row in connection.execute("SELECT * FROM jobs WHERE status = 'running'")
@@ -217,7 +223,18 @@ class Jobs:
                 state = read_json(folder / "state.json")
                 if state["status"] == "running":  # whoever ran it was not of this index
                     state |= {"status": "queued", "owner": None, "pid": None}
-                columns = ("id", "kind", "name", "device", "priority", "status", "created", "started", "finished", "error")
+                columns = (
+                    "id",
+                    "kind",
+                    "name",
+                    "device",
+                    "priority",
+                    "status",
+                    "created",
+                    "started",
+                    "finished",
+                    "error",
+                )
                 connection.execute(
                     f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
                     tuple(state[column] for column in columns),

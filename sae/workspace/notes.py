@@ -136,8 +136,7 @@ class Notes:
             return _checked(content)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{self.path} does not hold notes ({type(error).__name__}: {error}); "
-                "move it away to start afresh"
+                f"{self.path} does not hold notes ({type(error).__name__}: {error}); move it away to start afresh"
             ) from None
 
     @contextmanager

@@ -12,8 +12,8 @@ from sae.common.devices import available, choose
 from sae.common.errors import UserError
 from sae.workspace.folder import Workspace
 
-# Beside the steps, measured on the demo's grid: encoding all rows, metrics, feature and pair tables of a run, as a share
-# of its training; and the bytes that a run takes on disk beside its weights.
+# Beside the steps: encoding all rows, metrics, feature and pair tables of a run, as a share of its training (measured
+# on the demo's grid).
 AFTERWARDS = 0.15
 
 
@@ -37,7 +37,9 @@ def estimate(workspace: Workspace, spec: dict[str, Any], device: str) -> dict[st
     weights = [4 * (2 * d_in * config.d_sae + config.d_sae + d_in) for config in configs]
     codes = [2 * 8 * len(piece.x) * config.k for config in configs]
     return {
-        "runs": len(configs), "seconds": sum(seconds), "device": chosen,
+        "runs": len(configs),
+        "seconds": sum(seconds),
+        "device": chosen,
         "device_name": next(d.title for d in available() if d.name == chosen),
         "memory_bytes": max(run_bytes(config, d_in) for config in configs) + 4 * len(piece.x) * d_in,
         "disk_bytes": sum(weights) + sum(codes),

@@ -30,5 +30,9 @@ def rebuild_index(workspace: Workspace) -> dict[str, int]:
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     jobs = workspace.jobs.rebuild()
-    return {"jobs": jobs, "runs": len(workspace.runs_table()), "experiments": len(workspace.experiments()),
-            "activations": len(workspace.activations())}
+    return {
+        "jobs": jobs,
+        "runs": len(workspace.runs_table()),
+        "experiments": len(workspace.experiments()),
+        "activations": len(workspace.activations()),
+    }

@@ -36,8 +36,16 @@ def register(workspace: Workspace, plan: Plan) -> None:
                 f"('python -m sae experiment delete {plan.spec.name}')"
             )
         return
-    write_json(path, {
-        "format": 1, "name": plan.spec.name, "kind": plan.spec.kind, "created": now(), "spec": plan.spec.as_dict(),
-        "factors": plan.factors, "runs": [{"id": run.id, "factors": run.factors} for run in plan.runs],
-        "activations_sha256": sha256,
-    })
+    write_json(
+        path,
+        {
+            "format": 1,
+            "name": plan.spec.name,
+            "kind": plan.spec.kind,
+            "created": now(),
+            "spec": plan.spec.as_dict(),
+            "factors": plan.factors,
+            "runs": [{"id": run.id, "factors": run.factors} for run in plan.runs],
+            "activations_sha256": sha256,
+        },
+    )

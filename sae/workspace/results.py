@@ -34,9 +34,14 @@ def environment(device: str) -> dict[str, Any]:
 
     title = next((d.title for d in available() if d.name == device), device)
     return {
-        "sae_workbench": __version__, "python": platform.python_version(), "platform": platform.platform(),
+        "sae_workbench": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
         **{package: version(package) for package in ("torch", "numpy", "transformers")},
-        "device": device, "device_name": title, "threads": torch.get_num_threads(), "cores": os.cpu_count(),
+        "device": device,
+        "device_name": title,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
     }
 
 
@@ -48,9 +53,16 @@ class WorkspaceStore:
         progress: the job's, which shows each run's state as a cell; None outside of a job.
     """
 
-    def __init__(self, workspace: Workspace, kind: str, experiment: str | None, data: Data,
-                 progress: JobProgress | None = None) -> None:
-        self.workspace, self.kind, self.experiment, self.data, self.progress = workspace, kind, experiment, data, progress
+    def __init__(
+        self, workspace: Workspace, kind: str, experiment: str | None, data: Data, progress: JobProgress | None = None
+    ) -> None:
+        self.workspace, self.kind, self.experiment, self.data, self.progress = (
+            workspace,
+            kind,
+            experiment,
+            data,
+            progress,
+        )
         self.environment = environment(data.device)
         self._last_curve = 0.0
 
@@ -67,26 +79,50 @@ class WorkspaceStore:
         return self.folder(run) / "checkpoint.safetensors"
 
     def begin(self, run: RunPlan) -> None:
-        self.write_config(run.id, run.factors, {"architecture": "topk", "d_in": self.data.slice.x.shape[1],
-                          "d_sae": run.config.d_sae, "k": run.config.k, "selection": run.config.selection},
-                          run.config.as_dict())
+        self.write_config(
+            run.id,
+            run.factors,
+            {
+                "architecture": "topk",
+                "d_in": self.data.slice.x.shape[1],
+                "d_sae": run.config.d_sae,
+                "k": run.config.k,
+                "selection": run.config.selection,
+            },
+            run.config.as_dict(),
+        )
         (self.folder(run.id) / "error.json").unlink(missing_ok=True)
         self._cell(run.id, status="running", fraction=0.0)
 
-    def write_config(self, run: str, factors: dict[str, Any], model: dict[str, Any], training: dict[str, Any] | None,
-                     **more: Any) -> None:
+    def write_config(
+        self, run: str, factors: dict[str, Any], model: dict[str, Any], training: dict[str, Any] | None, **more: Any
+    ) -> None:
         """config.json: what the run is, what it is trained on, and where."""
         piece = self.data.slice
-        write_json(self.folder(run) / "config.json", {
-            "format": 1, "id": run, "kind": self.kind, "experiment": self.experiment, "created": now(),
-            "factors": factors, "model": model, "training": training,
-            "data": {
-                "activations": piece.activations.name, "sha256": piece.activations.manifest["sha256"],
-                "layer": piece.layer, "position": piece.position, "start": piece.start, "stop": piece.stop,
-                "rows": {name: len(rows) for name, rows in self.data.splits.items() if len(rows)},
+        write_json(
+            self.folder(run) / "config.json",
+            {
+                "format": 1,
+                "id": run,
+                "kind": self.kind,
+                "experiment": self.experiment,
+                "created": now(),
+                "factors": factors,
+                "model": model,
+                "training": training,
+                "data": {
+                    "activations": piece.activations.name,
+                    "sha256": piece.activations.manifest["sha256"],
+                    "layer": piece.layer,
+                    "position": piece.position,
+                    "start": piece.start,
+                    "stop": piece.stop,
+                    "rows": {name: len(rows) for name, rows in self.data.splits.items() if len(rows)},
+                },
+                "environment": self.environment,
+                **more,
             },
-            "environment": self.environment, **more,
-        })
+        )
 
     def curves(self, run: str, fraction: float, history: list[dict]) -> None:
         """Live curves, at most once a second; the finished table is written at the end."""
@@ -98,8 +134,13 @@ class WorkspaceStore:
         table = pd.DataFrame(history).astype({"validation_ev_total": float})
         write_parquet(self.folder(run) / "history.parquet", table)
         seen = table["validation_ev_total"].dropna()
-        self._cell(run, fraction=round(fraction, 4), loss=history[-1]["loss"], dead=history[-1]["dead_share"],
-                   ev_total=float(seen.iloc[-1]) if len(seen) else history[-1]["ev_total_batch"])
+        self._cell(
+            run,
+            fraction=round(fraction, 4),
+            loss=history[-1]["loss"],
+            dead=history[-1]["dead_share"],
+            ev_total=float(seen.iloc[-1]) if len(seen) else history[-1]["ev_total_batch"],
+        )
 
     def finish(self, run: RunPlan, result: Result) -> None:
         self.write_result(run.id, result)
@@ -120,17 +161,30 @@ class WorkspaceStore:
             write_parquet(folder / "history.parquet", result.history)
         rows = self.data.slice.rows
         W_dec = weights["W_dec"].numpy()
-        features = feature_table(codes, split=rows["split"].to_numpy(), example=rows["example"].to_numpy(),
-                                 W_dec=W_dec, W_enc=weights["W_enc"].numpy())
+        features = feature_table(
+            codes,
+            split=rows["split"].to_numpy(),
+            example=rows["example"].to_numpy(),
+            W_dec=W_dec,
+            W_enc=weights["W_enc"].numpy(),
+        )
         if result.last_fired is not None:
             features["last_fired_row"] = result.last_fired
         write_parquet(folder / "features.parquet", features)
         write_parquet(folder / "pairs.parquet", correlated_pairs(codes, W_dec=W_dec))
-        write_json(folder / "metrics.json", {
-            "format": 1, "metrics": result.metrics, "intervals": result.intervals, "baselines": result.baselines,
-            "train_seconds": round(result.train_seconds, 3), "seconds": round(result.seconds, 3), "finished": now(),
-            "sha256": {name: file_sha256(folder / name) for name in ("weights.safetensors", "codes.safetensors")},
-        })
+        write_json(
+            folder / "metrics.json",
+            {
+                "format": 1,
+                "metrics": result.metrics,
+                "intervals": result.intervals,
+                "baselines": result.baselines,
+                "train_seconds": round(result.train_seconds, 3),
+                "seconds": round(result.seconds, 3),
+                "finished": now(),
+                "sha256": {name: file_sha256(folder / name) for name in ("weights.safetensors", "codes.safetensors")},
+            },
+        )
         validation = result.metrics.get("validation") or result.metrics["all"]
         self._cell(run, status="done", fraction=1.0, ev_total=validation["ev_total"], dead=validation["dead"])
 

@@ -60,7 +60,9 @@ class RunFolder:
     @property
     def title(self) -> str:
         """What people call it: its factors, or its name if it came from elsewhere."""
-        shown = [f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in self.factors.items()]
+        shown = [
+            f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in self.factors.items()
+        ]
         return ", ".join(shown) or str(self.config.get("name", self.id))
 
     def history(self) -> pd.DataFrame:
@@ -85,7 +87,9 @@ class RunFolder:
 
         path = self.folder / "codes.safetensors"
         if not path.exists():
-            raise UserError(f"run {self.id} has no feature activations: it is not finished, or codes.safetensors is gone")
+            raise UserError(
+                f"run {self.id} has no feature activations: it is not finished, or codes.safetensors is gone"
+            )
         return FeatureActivations.load(path)
 
     def weights(self) -> dict[str, np.ndarray]:

@@ -19,15 +19,25 @@ def document(experiment: ExperimentFolder) -> dict[str, Any]:
     for line in experiment.runs_table().to_dict("records"):
         run = folders.get(line["id"])
         done = run is not None and run.done
-        runs.append({
-            "id": line["id"], "status": line["status"], "factors": {name: line[name] for name in factors},
-            "metrics": run.metrics if done and run else {}, "folder": f"runs/{line['id']}",
-            "seconds": run.results["seconds"] if done and run else None,
-            "intervals": run.results["intervals"] if done and run else {},
-            "baselines": run.results["baselines"] if done and run else {}, "error": line["error"],
-        })
-    return {"name": experiment.name, "kind": experiment.kind, "runs": runs,
-            "results": over_seeds(experiment.results(), factors, folders)}
+        runs.append(
+            {
+                "id": line["id"],
+                "status": line["status"],
+                "factors": {name: line[name] for name in factors},
+                "metrics": run.metrics if done and run else {},
+                "folder": f"runs/{line['id']}",
+                "seconds": run.results["seconds"] if done and run else None,
+                "intervals": run.results["intervals"] if done and run else {},
+                "baselines": run.results["baselines"] if done and run else {},
+                "error": line["error"],
+            }
+        )
+    return {
+        "name": experiment.name,
+        "kind": experiment.kind,
+        "runs": runs,
+        "results": over_seeds(experiment.results(), factors, folders),
+    }
 
 
 def over_seeds(results: pd.DataFrame, factors: list[str], runs: dict[str, Any]) -> list[dict[str, Any]]:
@@ -49,6 +59,13 @@ def over_seeds(results: pd.DataFrame, factors: list[str], runs: dict[str, Any]) 
             interval = {metric: (means[metric] - half[metric], means[metric] + half[metric]) for metric in metrics}
         else:
             interval = runs[group["id"].iloc[0]].results["intervals"].get(key[-1], {})
-        lines.append({"factors": dict(zip(cells, key[:-1], strict=True)), "split": key[-1], "metrics": means.to_dict(),
-                      "interval": interval, "n": n})
+        lines.append(
+            {
+                "factors": dict(zip(cells, key[:-1], strict=True)),
+                "split": key[-1],
+                "metrics": means.to_dict(),
+                "interval": interval,
+                "n": n,
+            }
+        )
     return lines

@@ -43,8 +43,9 @@ class Supervisor:
         idle_exit: end after so many seconds without work; None to stay.
     """
 
-    def __init__(self, workspace: Workspace, device: str = "auto", *, only: str | None = None,
-                 idle_exit: float | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, device: str = "auto", *, only: str | None = None, idle_exit: float | None = None
+    ) -> None:
         self.workspace, self.only, self.idle_exit = workspace, only, idle_exit
         self.device = default_device() if device == "auto" else "cuda:0" if device == "cuda" else device
         self.owner = owner_name()
@@ -76,14 +77,17 @@ class Supervisor:
                 if job is not None:
                     self._run(job)
                     last_work = time.monotonic()
-                elif self.only is not None and not jobs.get(self.only).active:
-                    return
-                elif self.idle_exit is not None and time.monotonic() - last_work > self.idle_exit:
+                elif self._nothing_left(time.monotonic() - last_work):
                     return
                 else:
                     self._stop.wait(POLL)
         finally:
             jobs.release(self.device, self.owner)
+
+    def _nothing_left(self, idle: float) -> bool:
+        if self.only is not None:
+            return not self.workspace.jobs.get(self.only).active
+        return self.idle_exit is not None and idle > self.idle_exit
 
     def _run(self, job: Job) -> None:
         jobs = self.workspace.jobs
@@ -95,7 +99,11 @@ class Supervisor:
         with open(job.folder / "log.txt", "ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "sae.workspace.child", str(job.folder), "--device", self.device],
-                stdin=reading, stdout=log, stderr=log, start_new_session=True, env=self._environment(),
+                stdin=reading,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=self._environment(),
             )
         os.close(reading)
         jobs.set_pid(job.id, child.pid)
@@ -157,7 +165,20 @@ def ensure_running(workspace: Workspace, device: str = "auto") -> None:
     workspace.root.mkdir(parents=True, exist_ok=True)
     with open(workspace.root / "supervisor.log", "ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "sae", "supervisor", "--device", device, "--idle-exit", "600",
-             "--workspace", str(workspace.root)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            [
+                sys.executable,
+                "-m",
+                "sae",
+                "supervisor",
+                "--device",
+                device,
+                "--idle-exit",
+                "600",
+                "--workspace",
+                str(workspace.root),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )

@@ -61,9 +61,17 @@ def run_capture(workspace: Workspace, spec: dict[str, Any], device: str, progres
     progress.update(0, 1, "loading the language model")
     model = load(spec["model"], device=device)
     capture_language_model(
-        model, found.table(), workspace.activations_folder(spec["name"]), name=spec["name"], layers=spec["layers"],
-        positions=spec["positions"], text=spec["text"], dtype=spec["dtype"], answers=spec["answers"],
-        problems_source=found.source, progress=progress,
+        model,
+        found.table(),
+        workspace.activations_folder(spec["name"]),
+        name=spec["name"],
+        layers=spec["layers"],
+        positions=spec["positions"],
+        text=spec["text"],
+        dtype=spec["dtype"],
+        answers=spec["answers"],
+        problems_source=found.source,
+        progress=progress,
     )
 
 

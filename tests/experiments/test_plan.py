@@ -24,7 +24,10 @@ def test_the_default_is_the_grid_of_twelve():
 
 
 def test_every_run_has_an_id_of_its_own_that_is_the_same_tomorrow():
-    first, again = plan(factors={"seed": [0, 1], "preset": list(PRESETS)}), plan(factors={"seed": [0, 1], "preset": list(PRESETS)})
+    first, again = (
+        plan(factors={"seed": [0, 1], "preset": list(PRESETS)}),
+        plan(factors={"seed": [0, 1], "preset": list(PRESETS)}),
+    )
     ids = [run.id for run in first.runs]
     assert len(set(ids)) == len(ids) == 12 * 2 * 3
     assert ids == [run.id for run in again.runs]
@@ -33,7 +36,10 @@ def test_every_run_has_an_id_of_its_own_that_is_the_same_tomorrow():
 
 
 def test_presets_say_what_the_report_and_its_code_did():
-    runs = {run.factors["preset"]: run.config for run in plan(factors={"preset": list(PRESETS), "k": [5], "d_sae": [512]}).runs}
+    runs = {
+        run.factors["preset"]: run.config
+        for run in plan(factors={"preset": list(PRESETS), "k": [5], "d_sae": [512]}).runs
+    }
     published, report, corrected = runs["published"], runs["report"], runs["corrected"]
     assert (published.selection, published.decoder_bias, published.decoder_norm) == ("magnitude", True, "initial")
     assert (report.selection, report.decoder_bias, report.decoder_norm) == ("magnitude", False, "every_step")
@@ -46,15 +52,18 @@ def test_the_users_settings_win_over_the_preset():
     assert run.config.decoder_norm == "every_step" and run.config.epochs == 7
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"factors": {"k": [600], "d_sae": [512]}}, "k 600 is larger than d_sae 512"),
-    ({"factors": {"colour": [1]}}, "'colour' is not a factor of topk-grid"),
-    ({"factors": {"k": []}}, "factor 'k' has no values"),
-    ({"factors": {"preset": ["best"]}}, "preset 'best' is not known"),
-    ({"settings": {"k": 3}}, "'k' is a factor"),
-    ({"settings": {"speed": 3}}, "'speed' is not a setting"),
-    ({"factors": {"seed": list(range(2000))}}, "24,000 runs are more"),
-])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"factors": {"k": [600], "d_sae": [512]}}, "k 600 is larger than d_sae 512"),
+        ({"factors": {"colour": [1]}}, "'colour' is not a factor of topk-grid"),
+        ({"factors": {"k": []}}, "factor 'k' has no values"),
+        ({"factors": {"preset": ["best"]}}, "preset 'best' is not known"),
+        ({"settings": {"k": 3}}, "'k' is a factor"),
+        ({"settings": {"speed": 3}}, "'speed' is not a setting"),
+        ({"factors": {"seed": list(range(2000))}}, "24,000 runs are more"),
+    ],
+)
 def test_what_can_not_be_planned_says_why(changes, said):
     with pytest.raises(UserError, match=said):
         plan(**changes)

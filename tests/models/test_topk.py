@@ -19,7 +19,9 @@ def random_model(selection: str, seed: int = 0, d_in: int = 7, d_sae: int = 13, 
 
 def by_hand(model, x, selection):
     """Activations and reconstructions in numpy float64, one row at a time."""
-    W_enc, b_enc, W_dec, b_dec = (getattr(model, n).detach().double().numpy() for n in ("W_enc", "b_enc", "W_dec", "b_dec"))
+    W_enc, b_enc, W_dec, b_dec = (
+        getattr(model, n).detach().double().numpy() for n in ("W_enc", "b_enc", "W_dec", "b_dec")
+    )
     activations, reconstructions = [], []
     for row in x.double().numpy():
         pre = (row - b_dec) @ W_enc + b_enc
@@ -66,12 +68,15 @@ def test_a_slot_without_a_positive_value_is_not_an_activation():
     assert codes.indptr.tolist() == [0, 1, 2] and codes.features.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"k": 14}, "k 14 must lie between 1 and d_sae 13"),
-    ({"k": 0}, "between 1 and"),
-    ({"selection": "largest"}, "'largest' is not known"),
-    ({"colour": 1}, "can't be built"),
-])
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"k": 14}, "k 14 must lie between 1 and d_sae 13"),
+        ({"k": 0}, "between 1 and"),
+        ({"selection": "largest"}, "'largest' is not known"),
+        ({"colour": 1}, "can't be built"),
+    ],
+)
 def test_what_can_not_be_built_says_why(changes, said):
     with pytest.raises(UserError, match=said):
         build("topk", **{"d_in": 7, "d_sae": 13, "k": 4, **changes})
@@ -97,7 +102,10 @@ def test_standard_is_a_relu_of_an_affine_map(centred):
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     x = torch.randn(11, 5, generator=generator)
-    f = np.maximum((x.numpy() - (model.b_dec.detach().numpy() if centred else 0)) @ model.W_enc.detach().numpy()
-                   + model.b_enc.detach().numpy(), 0)
+    f = np.maximum(
+        (x.numpy() - (model.b_dec.detach().numpy() if centred else 0)) @ model.W_enc.detach().numpy()
+        + model.b_enc.detach().numpy(),
+        0,
+    )
     np.testing.assert_allclose(model.encode(x).detach(), f, atol=1e-5)
     np.testing.assert_allclose(model.sparse_decode(model.sparse_encode(x)).detach(), model(x).detach(), atol=1e-5)

@@ -82,6 +82,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(rows, tmp_path, prese
         def watch(fraction, history):
             if fraction >= share:
                 raise Cancelled
+
         return watch
 
     for share in stops:
@@ -138,15 +139,18 @@ def test_the_rate_decays_over_the_second_half_only():
     np.testing.assert_allclose(np.diff(rates[50:]), -1e-2 / 50, atol=1e-9)
 
 
-@pytest.mark.parametrize(("settings", "said"), [
-    ({"k": 30, "d_sae": 20}, "k 30 is larger than d_sae 20"),
-    ({"epochs": 0}, "epochs 0 must be at least 1"),
-    ({"lr": "fast"}, "lr can't be 'fast'"),
-    ({"k": 2.5}, "k can't be 2.5"),
-    ({"momentum": 0.9}, "'momentum' is not a setting"),
-    ({"selection": "best"}, "take one of signed, magnitude"),
-    ({"decoder_bias": "maybe"}, "decoder_bias can't be 'maybe'"),
-])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"k": 30, "d_sae": 20}, "k 30 is larger than d_sae 20"),
+        ({"epochs": 0}, "epochs 0 must be at least 1"),
+        ({"lr": "fast"}, "lr can't be 'fast'"),
+        ({"k": 2.5}, "k can't be 2.5"),
+        ({"momentum": 0.9}, "'momentum' is not a setting"),
+        ({"selection": "best"}, "take one of signed, magnitude"),
+        ({"decoder_bias": "maybe"}, "decoder_bias can't be 'maybe'"),
+    ],
+)
 def test_settings_that_can_not_be_say_which_and_why(settings, said):
     with pytest.raises(UserError, match=said):
         from_settings(settings)
