@@ -173,9 +173,7 @@ def test_every_import_follows_the_table() -> None:
 def test_the_table_has_no_circles() -> None:
     order = list(TopologicalSorter(MAY_KNOW).static_order())
     assert order[0] == "common"
-    positions = [
-        order.index(part) for part in ("models", "training", "experiments", "workspace", "ui", "pages")
-    ]
+    positions = [order.index(part) for part in ("models", "training", "experiments", "workspace", "ui", "pages")]
     assert positions == sorted(positions)
 
 

@@ -22,9 +22,7 @@ THEME = CONFIG["theme"]
 
 
 def requirements(name: str) -> list[Requirement]:
-    lines = (
-        line.partition("#")[0].strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines()
-    )
+    lines = (line.partition("#")[0].strip() for line in (ROOT / name).read_text(encoding="utf-8").splitlines())
     return [Requirement(line) for line in lines if line]
 
 
@@ -34,9 +32,7 @@ PINS: dict[str, Requirement] = {canonicalize_name(pin.name): pin for pin in requ
 # --- requirements ---
 
 
-@pytest.mark.parametrize(
-    "wanted", requirements("requirements.txt") + requirements("requirements-dev.txt"), ids=str
-)
+@pytest.mark.parametrize("wanted", requirements("requirements.txt") + requirements("requirements-dev.txt"), ids=str)
 def test_requirements_are_open_ranges_that_admit_the_pin(wanted: Requirement) -> None:
     operators = {specifier.operator for specifier in wanted.specifier}
     assert ">=" in operators and not operators & {"==", "===", "~="}
@@ -155,9 +151,7 @@ def test_without_chromium_ci_fails_and_others_are_told(tmp_path: Path, ci: str, 
     tools = tmp_path / "bin"
     tools.mkdir()
     for name in ("sh", "dirname"):
-        (tools / name).symlink_to(
-            Path("/usr/bin") / name if (Path("/usr/bin") / name).exists() else f"/bin/{name}"
-        )
+        (tools / name).symlink_to(Path("/usr/bin") / name if (Path("/usr/bin") / name).exists() else f"/bin/{name}")
     done = run_copy(tmp_path, "chromium", {"CI": ci, "PATH": str(tools), "CHROMIUM": "/nowhere/chromium"})
     assert done.returncode == code
     (line,) = done.stderr.splitlines()
@@ -213,12 +207,7 @@ def test_streamlit_knows_every_option() -> None:
 
 
 def _tables(path: tuple[str, ...], table: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    inner = [
-        pair
-        for key, value in table.items()
-        if isinstance(value, dict)
-        for pair in _tables((*path, key), value)
-    ]
+    inner = [pair for key, value in table.items() if isinstance(value, dict) for pair in _tables((*path, key), value)]
     return [(path, table), *inner]
 
 

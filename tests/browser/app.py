@@ -40,11 +40,15 @@ def serve(workspace: Path, log: Path, environment: Mapping[str, str] | None = No
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
-    surroundings = {**os.environ, "SAE_WORKSPACE": str(workspace), "SAE_DEMO": "off", **(environment or {})}
+    surroundings = {
+        **os.environ,
+        "SAE_WORKSPACE": str(workspace),
+        "SAE_DEMO": "off",
+        "STREAMLIT_CLIENT_SHOW_ERROR_DETAILS": "full",  # a failing test says what was raised
+        **(environment or {}),
+    }
     with open(log, "wb") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=surroundings, stdout=output, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, cwd=ROOT, env=surroundings, stdout=output, stderr=subprocess.STDOUT)
     app = App(f"http://127.0.0.1:{port}", workspace, log, process)
     try:
         _wait_until_healthy(app)

@@ -70,9 +70,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def start_app(
-    browser: Browser, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[Path], apps.App]]:
+def start_app(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], apps.App]]:
     """`start_app(workspace)` serves the real app over that workspace, once, until the session ends."""
     with contextlib.ExitStack() as running:
         started: dict[Path, apps.App] = {}
@@ -143,7 +141,5 @@ def _screenshots(test: str, contexts: list[BrowserContext]) -> None:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", test)
     pages = [page for context in contexts for page in context.pages]
     for number, page in enumerate(pages):
-        with contextlib.suppress(
-            Exception
-        ):  # a page that crashed has no picture, and that must not hide the test
+        with contextlib.suppress(Exception):  # a page that crashed has no picture, and that must not hide the test
             page.screenshot(path=SCREENSHOTS / f"{name}-{number}.png", full_page=True)
