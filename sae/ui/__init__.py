@@ -1,0 +1,1 @@
+"""What pages share. Imports Streamlit, and neither torch nor transformers."""

@@ -1,0 +1,57 @@
+"""How numbers and other people's text are written on pages."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from sae.common.progress import seconds_text
+
+__all__ = ["ago", "bytes_text", "count", "number", "plain", "seconds_text", "share"]
+
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~<>$:^=-])")
+
+
+def plain(text: object) -> str:
+    """`text` so that Streamlit's Markdown shows it as it stands: one line, no links, images, colours or formulas."""
+    return _MARKS.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def count(value: float) -> str:
+    """A whole number with separators: `7,473`."""
+    return f"{round(value):,}"
+
+
+def number(value: float | None, decimals: int = 3) -> str:
+    """A measured number with a fixed number of decimals; a dash where there is none."""
+    return "–" if value is None or value != value else f"{value:,.{decimals}f}"
+
+
+def share(value: float | None) -> str:
+    """A share of one in per cent with one decimal: `4.9 %`."""
+    return "–" if value is None or value != value else f"{100 * value:.1f} %"
+
+
+def bytes_text(size: float) -> str:
+    """A size for people: `812 B`, `3.4 MB`."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def ago(iso: str, now: datetime | None = None) -> str:
+    """An ISO time as people say it: `just now`, `12 min ago`, `3 h ago`, then the date."""
+    try:
+        then = datetime.fromisoformat(iso)
+    except ValueError:
+        return iso
+    seconds = ((now or datetime.now(then.tzinfo)) - then).total_seconds()
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min ago"
+    if seconds < 86_400:
+        return f"{seconds / 3600:.0f} h ago"
+    return then.strftime("%Y-%m-%d")
