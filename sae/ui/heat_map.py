@@ -1,52 +1,17 @@
-"""Heat maps whose cells can be clicked.
+"""Clicks on figures: which cell or point it was.
 
-A Plotly heat map emits nothing when a cell is clicked. What does is a marker, so an invisible square lies over each
-cell and carries the cell's names.
+A Plotly heat map emits nothing when a cell is clicked; the squares that `sae.figures.grid` lays over its cells do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-_MARK = {"symbol": "square", "size": 44, "opacity": 0.004, "color": "#808080"}
-
-
-def clickable(fig: go.Figure) -> go.Figure:
-    """Lay markers over the cells of every heat map of `fig`, on their own axes; returns `fig`.
-
-    A marker's `customdata` is [x, y, name of the heat map]. It takes over the cell's hover text.
-    """
-    import plotly.graph_objects as go
-
-    for heat in [trace for trace in fig.data if trace.type == "heatmap"]:
-        places = [(x, y) for y in range(len(heat.y)) for x in range(len(heat.x))]
-        words = heat.hovertext if heat.hovertext is not None else heat.text
-        fig.add_trace(
-            go.Scatter(
-                x=[heat.x[x] for x, _ in places],
-                y=[heat.y[y] for _, y in places],
-                xaxis=heat.xaxis,
-                yaxis=heat.yaxis,
-                mode="markers",
-                marker=_MARK,
-                # what is clicked must not fade the rest
-                selected={"marker": {"opacity": 0.004}},
-                unselected={"marker": {"opacity": 0.004}},
-                customdata=[[str(heat.x[x]), str(heat.y[y]), heat.name or ""] for x, y in places],
-                hovertext=None if words is None else [words[y][x] for x, y in places],
-                hoverinfo="text" if words is not None else "none",
-                showlegend=False,
-                name="",
-            )
-        )
-        heat.hoverinfo = "skip"
-    return fig
 
 
 def clicked(key: str) -> Any | None:
@@ -59,3 +24,36 @@ def clicked(key: str) -> Any | None:
     if isinstance(data, Mapping):  # the browser sends a list as {"0": ..., "1": ...}
         return [data[place] for place in sorted(data, key=int)]
     return data
+
+
+def runs_clicked(key: str) -> list[str]:
+    """The runs of the heat map's cell that was clicked; [] where none was, or the cell has no run."""
+    data = clicked(key)
+    if not isinstance(data, list) or len(data) < 4:
+        return []
+    return [run for run in str(data[3]).split(",") if run]
+
+
+def as_svg(fig: go.Figure) -> go.Figure:
+    """Draw the figure's few WebGL points as SVG: a browser allows only so many WebGL figures on a page."""
+    import plotly.graph_objects as go
+
+    traces = []
+    for trace in fig.data:
+        values = trace.to_plotly_json()
+        if values.get("type") == "scattergl":
+            traces.append(go.Scatter({name: value for name, value in values.items() if name != "type"}))
+        else:
+            traces.append(trace)
+    return go.Figure(traces, fig.layout)
+
+
+def when_clicked(key: str, action: Callable[[list[str]], None]) -> Callable[[], None]:
+    """An `on_select` that calls `action` with the runs of the cell that was clicked, if it has any."""
+
+    def selected() -> None:
+        runs = runs_clicked(key)
+        if runs:
+            action(runs)
+
+    return selected

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.common.errors import UserError
 from sae.ui import reproduce as recipes
 from sae.ui.words import count, plain
 
@@ -29,9 +28,9 @@ def figure_panel(
     table: pd.DataFrame,
     *,
     key: str,
-    title: str,
     meaning: str,
     filename: str,
+    title: str | None = None,
     n: int | str | None = None,
     formula: str | None = None,
     reproduce: Reproduce | None = None,
@@ -41,35 +40,40 @@ def figure_panel(
 ) -> None:
     """Show a figure with its toolbar: explanation, table, downloads, Reproduce.
 
+    The figure's own title moves into the panel's head, and back into the files that are downloaded.
+
     Args:
         table: the numbers of the figure, for the table and the CSV and JSON downloads.
         meaning: one line under the title; Markdown of our own.
-        n: how many things it is drawn from; a number is written with separators.
+        title: plain text; None takes the figure's.
+        n: what it is drawn from: a number, or words as `n = 7,473 rows` has them after the sign.
         formula: Markdown of our own, LaTeX between $$.
         filename: stem of the downloaded files.
         columns: Streamlit's `column_config` for the table.
-        on_select: called when a point is clicked; the points are in `st.session_state[key]` (see `heat_map`).
+        on_select: called when a point is clicked; `heat_map.clicked(key)` says which.
     """
+    title = title if title is not None else _plain_title(fig)
     with st.container(key=f"panel_{key}", gap="xxsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            counted = "" if n is None else f" :gray[n = {count(n) if isinstance(n, int) else plain(n)}]"
-            st.markdown(f"**{title}**{counted}", width="stretch")
-            toolbar(fig, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,
-                    reproduce=reproduce, columns=columns)
-        st.caption(meaning)
+        _head(title, n, meaning, lambda: toolbar(
+            fig, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,
+            reproduce=reproduce, columns=columns,
+        ))  # fmt: skip
         chart(fig, key=key, alt=f"{title}. {meaning}", on_select=on_select, height=height)
 
 
 def chart(
     fig: go.Figure, *, key: str, alt: str, on_select: Callable[[], None] | None = None, height: int | None = None
 ) -> None:
-    """The figure alone, in its own colours, with a modebar that has only what works here."""
+    """The figure alone, without its title, in its own colours, with a modebar that has only what works here."""
+    shown = fig if not fig.layout.title.text else _without_title(fig)
     if height is not None:
-        fig.update_layout(height=height)
+        shown.update_layout(height=height)
     if on_select is None:
-        st.plotly_chart(fig, key=key, theme=None, config=_CONFIG, alt=alt)
+        st.plotly_chart(shown, key=key, theme=None, config=_CONFIG, alt=alt)
     else:
-        st.plotly_chart(fig, key=key, theme=None, config=_CONFIG, alt=alt, on_select=on_select, selection_mode="points")
+        st.plotly_chart(
+            shown, key=key, theme=None, config=_CONFIG, alt=alt, on_select=on_select, selection_mode="points"
+        )
 
 
 def toolbar(
@@ -85,54 +89,82 @@ def toolbar(
     columns: Mapping[str, Any] | None = None,
 ) -> None:
     """Small buttons: what it means, its table, files to keep, how to make it again. `fig` None: a table's toolbar."""
-    with st.container(horizontal=True, gap="xxsmall", width="content", key=f"{key}_tools"):
+    with st.container(horizontal=True, gap=None, width="content", key=f"{key}_tools"):
         if formula:
-            with st.popover(":material/help:", type="tertiary", key=f"{key}_what", help=f"What {title} means"):
+            with st.popover(":material/help:", type="tertiary", key=f"{key}_what", help=f"What it means: {title}"):
                 st.markdown(meaning)
                 st.markdown(formula)
         if fig is not None:
             with st.popover(":material/table_rows:", type="tertiary", key=f"{key}_table", help="Numbers as a table"):
-                st.dataframe(table, hide_index=True, column_config=dict(columns or {}), width=560,
-                             height=min(38 + 35 * max(len(table), 1), 420), alt=f"Numbers of {title}")
+                st.dataframe(
+                    table, hide_index=True, column_config=dict(columns or {}), width=560, alt=f"Numbers of {title}",
+                    height=min(38 + 35 * max(len(table), 1), 420),
+                )  # fmt: skip
         with st.popover(":material/download:", type="tertiary", key=f"{key}_save", help="Download"):
-            downloads(fig, table, key=key, filename=filename)
+            downloads(fig, table, key=key, filename=filename, title=title)
         if reproduce is not None:
-            with st.popover(":material/terminal:", type="tertiary", key=f"{key}_again", help="Reproduce this"):
+            with st.popover(":material/terminal:", type="tertiary", key=f"{key}_again", help="Reproduce"):
                 recipes.show(reproduce)
 
 
-def downloads(fig: go.Figure | None, table: pd.DataFrame, *, key: str, filename: str) -> None:
+def downloads(fig: go.Figure | None, table: pd.DataFrame, *, key: str, filename: str, title: str = "") -> None:
     """Buttons whose files are made when they are asked for, not before."""
     kinds: list[tuple[str, str, str, Callable[[], str | bytes]]] = [
         ("CSV", "csv", "text/csv", lambda: table.to_csv(index=False)),
         ("JSON", "json", "application/json", lambda: table.to_json(orient="records", indent=1) or "[]"),
     ]
     if fig is not None:
+        from sae.figures.export import to_html
+
         kinds += [
-            ("HTML, opens offline", "html", "text/html", lambda: standalone_html(fig)),
-            ("PNG", "png", "image/png", lambda: png(fig)),
+            ("HTML, opens offline", "html", "text/html", lambda: to_html(_titled(fig, title))),
+            ("PNG, through Chromium", "png", "image/png", lambda: png(_titled(fig, title))),
         ]
     for label, ending, mime, make in kinds:
-        st.download_button(label, make, file_name=f"{filename}.{ending}", mime=mime, key=f"{key}_{ending}",
-                           on_click="ignore", type="tertiary")
+        st.download_button(
+            label, make, file_name=f"{filename}.{ending}", mime=mime, key=f"{key}_{ending}", on_click="ignore",
+            type="tertiary",
+        )  # fmt: skip
 
 
-def standalone_html(fig: go.Figure) -> str:
-    """A page of its own with the figure, plotly.js included: it opens without a network."""
-    return fig.to_html(include_plotlyjs=True, full_html=True, config={"displaylogo": False})
+def png(fig: go.Figure) -> bytes:
+    """The figure as PNG. Raises UserError where there is no Chromium; the other formats need none."""
+    import tempfile
+    from pathlib import Path
+
+    from sae.figures.export import to_png
+
+    with tempfile.TemporaryDirectory() as folder:
+        return to_png(fig, Path(folder) / "figure.png", width=900).read_bytes()
 
 
-def png(fig: go.Figure, scale: float = 2.0) -> bytes:
-    """The figure as PNG through kaleido and a Chromium.
+def _head(title: str, n: int | str | None, meaning: str, tools: Callable[[], None]) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        counted = "" if n is None else f" :gray[n = {count(n) if isinstance(n, int) else plain(n)}]"
+        st.markdown(f"**{plain(title)}**{counted}", width="stretch")
+        tools()
+    if meaning:
+        st.caption(meaning)
 
-    Raises:
-        UserError: where there is none; the other formats need neither.
-    """
-    try:
-        return fig.to_image(format="png", scale=scale, width=900, height=fig.layout.height or 500)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise UserError(f"a PNG needs kaleido and Chromium or Chrome: {reason[0]}; HTML and CSV need neither") from None
+
+def _plain_title(fig: go.Figure) -> str:
+    return str(fig.layout.title.text or "Figure")
+
+
+def _without_title(fig: go.Figure) -> go.Figure:
+    import plotly.graph_objects as go
+
+    shown = go.Figure(fig)
+    shown.update_layout(title={"text": "", "subtitle": {"text": ""}}, margin={"t": 14})
+    return shown
+
+
+def _titled(fig: go.Figure, title: str) -> go.Figure:
+    import plotly.graph_objects as go
+
+    if fig.layout.title.text or not title:
+        return fig
+    return go.Figure(fig).update_layout(title={"text": title, "x": 0, "xref": "paper"}, margin={"t": 46})
 
 
 def table_panel(
@@ -151,12 +183,9 @@ def table_panel(
 ) -> None:
     """As `figure_panel`, for numbers that are shown as the table they are."""
     with st.container(key=f"panel_{key}", gap="xxsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-            counted = "" if n is None else f" :gray[n = {count(n) if isinstance(n, int) else plain(n)}]"
-            st.markdown(f"**{title}**{counted}", width="stretch")
-            toolbar(None, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,
-                    reproduce=reproduce)
-        st.caption(meaning)
+        _head(title, n, meaning, lambda: toolbar(
+            None, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula, reproduce=reproduce
+        ))  # fmt: skip
         config = {**(columns or {}), **dict.fromkeys(hidden)}
         st.dataframe(table, hide_index=True, column_config=config, alt=title,
                      height="auto" if height is None else height)

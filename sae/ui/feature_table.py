@@ -1,0 +1,167 @@
+"""Every feature of a run in one table: found by number, label or text, filtered and sorted, as the page lists it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from sae.common.errors import UserError
+
+if TYPE_CHECKING:
+    from sae.workspace.notes import FeatureNote
+
+DENSE, RARE = 0.5, 0.01
+
+SORTS: dict[str, str] = {
+    "max_activation": "largest activation",
+    "n_active": "rows active",
+    "mean_activation": "mean activation",
+    "n_examples": "examples",
+    "max_decoder_cosine": "nearest decoder direction",
+    "label": "label",
+    "feature": "number",
+}
+
+SHOWN: dict[str, str] = {
+    "all": "all features",
+    "living": "living",
+    "dead": "dead",
+    "dense": "dense (active on over 50 % of rows)",
+    "rare": "rare (active on under 1 % of rows)",
+    "labelled": "labelled",
+    "bookmarked": "bookmarked",
+}
+
+
+def listing(
+    features: pd.DataFrame,
+    notes: Mapping[int, FeatureNote],
+    lists: Mapping[str, Sequence[int]],
+    texts: Sequence[tuple[str, ...]],
+    *,
+    search: str = "",
+    show: str = "all",
+    sort: str = "max_activation",
+    rising: bool = False,
+) -> pd.DataFrame:
+    """The lines to show, in order.
+
+    Args:
+        features: the run's feature table, a line a feature in the order of their numbers.
+        texts: by feature the beginnings of its strongest examples; empty where there are none.
+        search: a number (`317` or `#317`), or words that must all occur in the label or the texts, in any case.
+        show: a key of `SHOWN`, or `list NAME`.
+        sort: a key of `SORTS`; what has no value comes last, equal values by number.
+
+    Returns:
+        feature, label, bookmark, density, n_active, n_examples, max_activation, mean_activation, mean_signed,
+        max_decoder_cosine, nearest_feature, dead, text (of the strongest example).
+
+    Raises:
+        UserError: for a filter or an order that is not known.
+    """
+    table = features[
+        [
+            "feature", "density", "n_active", "n_examples", "max_activation", "mean_activation", "mean_signed",
+            "max_decoder_cosine", "nearest_feature", "dead",
+        ]
+    ].copy()  # fmt: skip
+    labels = [""] * len(table)
+    marked = np.zeros(len(table), bool)
+    for feature, note in notes.items():
+        if 0 <= feature < len(table):
+            labels[feature], marked[feature] = note.label, note.bookmark
+    table.insert(1, "label", labels)
+    table.insert(2, "bookmark", marked)
+    table["text"] = [text[0] if text else "" for text in texts] if len(texts) else ""
+    kept = _shown(table, lists, show) & _found(table, texts, search)
+    return _sorted(table[kept], sort, rising)
+
+
+def _shown(table: pd.DataFrame, lists: Mapping[str, Sequence[int]], show: str) -> np.ndarray:
+    if show.startswith("list "):
+        return table["feature"].isin(list(lists.get(show.removeprefix("list "), []))).to_numpy()
+    tests = {
+        "all": lambda: np.ones(len(table), bool),
+        "living": lambda: ~table["dead"].to_numpy(bool),
+        "dead": lambda: table["dead"].to_numpy(bool),
+        "dense": lambda: (table["density"] > DENSE).to_numpy(),
+        "rare": lambda: ((table["density"] > 0) & (table["density"] < RARE)).to_numpy(),
+        "labelled": lambda: (table["label"] != "").to_numpy(),
+        "bookmarked": lambda: table["bookmark"].to_numpy(bool),
+    }
+    if show not in tests:
+        raise UserError(f"features can't be filtered by {show!r}; filters are: {', '.join(tests)}")
+    return tests[show]()
+
+
+def _found(table: pd.DataFrame, texts: Sequence[tuple[str, ...]], search: str) -> np.ndarray:
+    words = search.lower().split()
+    if not words:
+        return np.ones(len(table), bool)
+    if len(words) == 1 and words[0].removeprefix("#").isdecimal() and words[0].isascii():
+        number = int(words[0].removeprefix("#"))
+        exact = (table["feature"] == number).to_numpy()
+        if words[0].startswith("#"):
+            return exact
+        return exact | _has(table, texts, words)  # a number may also be what somebody looks for in the texts
+    return _has(table, texts, words)
+
+
+def _has(table: pd.DataFrame, texts: Sequence[tuple[str, ...]], words: Sequence[str]) -> np.ndarray:
+    bodies = texts if len(texts) else [()] * len(table)
+    wholes = [
+        f"{label}\n{chr(10).join(body)}".lower() for label, body in zip(table["label"], bodies, strict=True)
+    ]
+    return np.array([all(word in whole for word in words) for whole in wholes], bool)
+
+
+def _sorted(table: pd.DataFrame, sort: str, rising: bool) -> pd.DataFrame:
+    if sort not in SORTS:
+        raise UserError(f"features can't be sorted by {sort!r}; orders are: {', '.join(SORTS)}")
+    if sort == "max_decoder_cosine":
+        key: pd.Series = table[sort].abs()
+    elif sort == "label":
+        key = table[sort].str.lower().where(table[sort] != "")
+    else:
+        key = table[sort]
+    ordered = table.assign(_key=key).sort_values(
+        ["_key", "feature"], ascending=[rising, True], na_position="last", kind="stable"
+    )
+    return ordered.drop(columns="_key").reset_index(drop=True)
+
+
+def columns() -> dict[str, Any]:
+    """How Streamlit writes each column of a listing; None hides one."""
+    number = st.column_config.NumberColumn
+    return {
+        "feature": number("Feature", width=65, format="%d", pinned=True),
+        "label": st.column_config.TextColumn("Label", width=120),
+        "bookmark": st.column_config.CheckboxColumn("Mark", width=50, help="Bookmarked"),
+        "density": number("Density", format="percent", width=70, help="Share of rows on which it is active"),
+        "n_active": number("Rows", format="localized", width=65, help="Rows on which it is active"),
+        "n_examples": number("Examples", format="localized", width=75, help="Examples with an active row"),
+        "max_activation": number("Max", format="%.3g", width=65, help="Largest |activation|"),
+        "mean_activation": number("Mean", format="%.3g", width=65, help="Mean |activation| over active rows"),
+        "mean_signed": None,
+        "max_decoder_cosine": number("Nearest cosine", format="%.2f", help="Cosine to the nearest living decoder row"),
+        "nearest_feature": number("Nearest", format="%d", width=70),
+        "dead": None,
+        "text": st.column_config.TextColumn("Strongest example", width=420),
+    }
+
+
+def neighbours(order: Sequence[int], feature: int) -> tuple[int | None, int | None, int | None]:
+    """The features before and after `feature` in `order`, and its place (0-based); None where there is none.
+
+    A feature that is not in `order` (the filter hides it) has the first one after it.
+    """
+    found = np.flatnonzero(np.asarray(order) == feature)
+    if not len(found):
+        return None, (int(order[0]) if len(order) else None), None
+    at = int(found[0])
+    return (int(order[at - 1]) if at else None), (int(order[at + 1]) if at + 1 < len(order) else None), at

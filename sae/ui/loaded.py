@@ -1,0 +1,186 @@
+"""A run's tables and feature activations, opened once and shared by all visitors.
+
+Keyed by the run's folder and the time of the file, so that a run trained again is read again. What is handed out is
+shared: take columns and views of it, and never write to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from sae.common.errors import UserError
+from sae.ui.page import workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sae.analysis.codes import FeatureActivations
+    from sae.capture.store import Slice
+    from sae.workspace.runs import RunFolder
+
+
+def codes(run: RunFolder) -> FeatureActivations:
+    """The run's feature activations. Raises UserError if it is not finished or they are gone."""
+    return _codes(str(run.folder), _modified(run, "codes.safetensors"))
+
+
+def features(run: RunFolder) -> pd.DataFrame:
+    """The run's feature table, a line a feature in the order of their numbers."""
+    return _table(str(run.folder), "features", _modified(run, "features.parquet"))
+
+
+def pairs(run: RunFolder) -> pd.DataFrame:
+    """The run's most correlated pairs."""
+    return _table(str(run.folder), "pairs", _modified(run, "pairs.parquet"))
+
+
+def weights(run: RunFolder) -> dict[str, np.ndarray]:
+    """The run's weights by name."""
+    return _weights(str(run.folder), _modified(run, "weights.safetensors"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a feature lies on the map, and how the map was made."""
+
+    table: pd.DataFrame
+    title: str
+    method: str
+    final: bool
+
+
+def feature_map(run: RunFolder) -> Place:
+    """The run's UMAP; until that is made, two principal axes of the living decoder rows, worked out here."""
+    if (run.folder / "map.parquet").exists():
+        return _map(str(run.folder), _modified(run, "map.parquet"))
+    return _principal(str(run.folder), _modified(run, "weights.safetensors"))
+
+
+def slice_of(run: RunFolder) -> Slice:
+    """The rows that the run was trained on and its feature activations stand on.
+
+    Raises:
+        UserError: if the activations are gone, or are others than those the run was trained on.
+    """
+    data = run.config["data"]
+    found = _slice(str(workspace().root), data["activations"], data["layer"], data["position"], data["sha256"])
+    n_rows = codes(run).n_rows
+    if found.stop - found.start != n_rows:
+        raise UserError(
+            f"run {run.id} has feature activations of {n_rows:,} rows and {found.title} of {data['activations']!r} has "
+            f"{found.stop - found.start:,}: the activations have changed since"
+        )
+    return found
+
+
+def examples_by_row(run: RunFolder) -> np.ndarray:
+    """int32 [n_rows]: the example of each row of the slice."""
+    return _columns(run)[0]
+
+
+def splits_by_row(run: RunFolder) -> np.ndarray:
+    """[n_rows]: the split of each row of the slice."""
+    return _columns(run)[1]
+
+
+def top_texts(run: RunFolder, n: int = 3, length: int = 160) -> list[tuple[str, ...]]:
+    """For each feature the beginnings of the questions of its `n` strongest examples; () where there is no text."""
+    return _top_texts(str(run.folder), _modified(run, "codes.safetensors"), n, length)
+
+
+def _modified(run: RunFolder, name: str) -> int:
+    try:
+        return (run.folder / name).stat().st_mtime_ns
+    except FileNotFoundError:
+        raise UserError(f"run {run.id} has no {name}: it is not finished, or the file is gone") from None
+
+
+def _folder(folder: str) -> RunFolder:
+    from sae.workspace.runs import RunFolder
+
+    return RunFolder(Path(folder))
+
+
+@st.cache_resource(max_entries=16, show_spinner="Opening feature activations")
+def _codes(folder: str, modified: int) -> FeatureActivations:
+    return _folder(folder).codes()
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _table(folder: str, name: str, modified: int) -> pd.DataFrame:
+    run = _folder(folder)
+    return run.features() if name == "features" else run.pairs()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _weights(folder: str, modified: int) -> dict[str, np.ndarray]:
+    return _folder(folder).weights()
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _map(folder: str, modified: int) -> Place:
+    from sae.common.files import read_json
+
+    run = _folder(folder)
+    table = run.map()
+    assert table is not None
+    path = run.folder / "map.json"
+    made = read_json(path) if path.exists() else {}
+    if made.get("method") == "pca":
+        return Place(table, "PCA of decoder rows", f"first two principal axes ({made.get('why')})", True)
+    known = ", ".join(f"{name} {made[name]}" for name in ("metric", "n_neighbors", "min_dist", "seed") if name in made)
+    return Place(table, "UMAP of decoder rows", f"UMAP ({known})", True)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _principal(folder: str, modified: int) -> Place:
+    from sae.analysis.maps import decoder_map
+
+    run = _folder(folder)
+    alive = ~features(run)["dead"].to_numpy(bool)
+    table, _ = decoder_map(weights(run)["W_dec"], alive, method="pca")
+    return Place(table, "PCA of decoder rows", "first two principal axes, until the UMAP is made", False)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _slice(root: str, activations: str, layer: int | None, position: int | None, sha256: str) -> Slice:
+    from sae.workspace import Workspace
+
+    opened = Workspace(Path(root)).open_activations(activations)
+    if opened.manifest["sha256"] != sha256:
+        raise UserError(
+            f"activations {activations!r} are not those that this run was trained on: examples can't be shown for it"
+        )
+    return opened.slice(layer, position)
+
+
+def _columns(run: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+    data = run.config["data"]
+    return _columns_of(str(workspace().root), data["activations"], data["sha256"], data["start"], slice_of(run))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _columns_of(root: str, activations: str, sha256: str, start: int, _slice: Slice) -> tuple[np.ndarray, np.ndarray]:
+    rows = _slice.rows
+    return rows["example"].to_numpy(), rows["split"].to_numpy()
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the strongest examples")
+def _top_texts(folder: str, modified: int, n: int, length: int) -> list[tuple[str, ...]]:
+    from sae.analysis.top_rows import top_rows
+
+    run = _folder(folder)
+    found = codes(run)
+    piece = slice_of(run)
+    examples = piece.activations.examples
+    if "question" not in examples:
+        return [()] * found.d_sae
+    questions = examples["question"].astype(str).str.slice(0, length).str.replace(r"\s+", " ", regex=True).to_numpy()
+    owner = piece.rows["example"].to_numpy()
+    rows = top_rows(found, n, owner)
+    return [tuple(questions[owner[row]] for row in line if row >= 0) for line in rows]
