@@ -28,6 +28,7 @@ class Console:
         self._stage = ""
         self._started = self._last = 0.0
         self._first = 0.0
+        self._text = ""
 
     def update(self, done: float, total: float, stage: str = "", **figures: float | str) -> None:
         now = time.monotonic()
@@ -41,6 +42,9 @@ class Console:
         extra = "".join(f", {key} {value}" for key, value in figures.items())
         end = "\n" if done >= total else ""
         text = f"{stage}: {done:,.0f} of {total:,.0f}{left}{extra}"
+        if text == self._text:
+            return
+        self._text = text
         sys.stderr.write(f"\r\033[K{text}{end}" if sys.stderr.isatty() else f"{text}\n")
         sys.stderr.flush()
 
