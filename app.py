@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from sae.ui import address, role
+from sae.ui import address, entry, role
 
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
@@ -12,19 +12,28 @@ PAGES = {
     "Features": {"features": "Features", "pairs": "Pairs"},
 }
 
-st.set_page_config(page_title="SAE Workbench", page_icon=":material/grid_on:", layout="wide")
+entry.through_app()
+st.set_page_config(page_title="SAE Workbench", page_icon=":material/grid_on:", layout="wide", initial_sidebar_state=210)
 here = Path(__file__).parent / "pages"
-page = st.navigation(
-    {
-        group: [
-            st.Page(here / f"{stem}.py", title=title, url_path=stem, default=stem == "home")
-            for stem, title in pages.items()
-            if (here / f"{stem}.py").exists()
-        ]
-        for group, pages in PAGES.items()
-    }
-)
-if not role.may_change():
-    st.sidebar.caption("Read-only: this server shows the workspace and changes nothing in it.")
+groups = {
+    group: [
+        st.Page(here / f"{stem}.py", title=title, url_path=stem, default=stem == "home")
+        for stem, title in pages.items()
+        if (here / f"{stem}.py").exists()
+    ]
+    for group, pages in PAGES.items()
+}
+page = st.navigation(groups, position="hidden")
+with st.sidebar:
+    st.markdown("**SAE Workbench**")
+    # Streamlit's own list of sections is not a list to a screen reader; these are links.
+    for group, links in groups.items():
+        if links:
+            with st.container(gap="xxsmall", key=f"navigation_{group.lower()}"):
+                st.caption(group)
+                for one in links:
+                    st.page_link(one)
+    if not role.may_change():
+        st.caption("Read-only: this server shows the workspace and changes nothing in it.")
 page.run()
 address.write()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from sae.common.errors import UserError
+from sae.ui import entry
 from sae.ui.words import plain
 from sae.workspace import Workspace
 
@@ -42,6 +43,7 @@ def head(title: str, question: str) -> DeltaGenerator:
 
     Below stands an empty place for notes (`note`).
     """
+    entry.through_app()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="page_head"):
         with st.container(gap=None):
             st.title(title, anchor=False)

@@ -67,7 +67,7 @@ def pick_choice(
         "on_change": address.changed,
         "args": (name, default, tuple(resets)),
         "label_visibility": "visible" if visible else "collapsed",
-        "disabled": disabled or len(options) == 1 and default is None,
+        "disabled": disabled,
     }
     if look == "buttons":
         return st.segmented_control(label, options, required=True, **shared)

@@ -50,6 +50,19 @@ def start_demo(workspace: Workspace, *, device: str = "auto") -> Job:
     return workspace.jobs.enqueue("demo", NAME, spec(), device=_device(device))
 
 
+def start_again(workspace: Workspace, job: Job) -> Job:
+    """Queue what a job was given once more, on the same device: finished parts are kept, the rest goes on.
+
+    Raises:
+        UserError: for whatever is wrong with the specification by now (its activations were deleted, say).
+    """
+    if job.kind == "experiment":
+        return start_experiment(workspace, job.spec, device=job.device)
+    if job.kind == "capture":
+        return start_capture(workspace, job.spec, device=job.device)
+    return workspace.jobs.enqueue(job.kind, job.name, job.spec, device=job.device)
+
+
 def request_maps(workspace: Workspace, name: str, runs: list[str]) -> Job:
     """Queue the UMAPs of some runs, behind whatever somebody waits for."""
     return workspace.jobs.enqueue("map", name, {"runs": runs}, priority=10)
