@@ -1,0 +1,1 @@
+"""Plotly figures as pure functions of tables, in light and dark. Knows nobody; imports neither torch nor Streamlit."""

@@ -1,0 +1,314 @@
+"""How every figure looks: paper and ink in light and dark, the colours, the numbers' formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+
+ThemeName = Literal["light", "dark"]
+
+FONT = '"Source Sans 3", "Source Sans Pro", "Source Sans", system-ui, "Segoe UI", Helvetica, Arial, sans-serif'
+HEIGHT = 420
+
+# Cividis (Nuñez, Anderton and Renslow 2018) at equal steps.
+CIVIDIS = (
+    "#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one theme. `categories`: Okabe and Ito's, in an order that holds contrast on this paper."""
+
+    paper: str
+    ink: str
+    muted: str
+    grid: str
+    rule: str
+    accent: str
+    bar: str
+    panel: str
+    bad: str
+    signed: tuple[str, ...]
+    categories: tuple[str, ...]
+
+
+THEMES = {
+    "light": Theme(
+        paper="#fcfbf8",
+        ink="#14171b",
+        muted="#5c6168",
+        grid="#e9e6de",
+        rule="#b9b4a8",
+        accent="#1f5a8c",
+        bar="#6f93b3",
+        panel="#f2f0ea",
+        bad="#a4372b",
+        signed=("#0b3c66", "#1d5d97", "#4a86bd", "#8ab1d6", "#fcfbf8", "#eab47a", "#d58936", "#a9620f", "#744003"),
+        categories=("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#14171b", "#a89f00"),
+    ),
+    "dark": Theme(
+        paper="#14171a",
+        ink="#e6e3dc",
+        muted="#a9adb1",
+        grid="#2a2f34",
+        rule="#565c63",
+        accent="#8cbbe3",
+        bar="#5f87aa",
+        panel="#1d2125",
+        bad="#eb9a8f",
+        signed=("#a9d0f2", "#74aede", "#3f7fb5", "#214c70", "#14171a", "#6b421a", "#b06a1f", "#e09a4b", "#f8cf9f"),
+        categories=("#56b4e9", "#e69f00", "#00b487", "#cc79a7", "#f0e442", "#e8742a", "#e6e3dc", "#3f97d1"),
+    ),
+}
+
+# metric -> (title, kind of number). Kinds: ev, share, count, number.
+METRICS = {
+    "ev_total": ("Explained variance", "ev"),
+    "ev_flat": ("Explained variance, flat (the report's)", "ev"),
+    "mse": ("Mean squared error per element", "number"),
+    "l0": ("Active features per row (L0)", "number"),
+    "dead": ("Dead features", "share"),
+    "dead_train": ("Dead features on train rows", "share"),
+    "mean_activation": ("Mean |activation| of active features", "number"),
+    "max_activation": ("Largest |activation|", "number"),
+    "perplexity": ("Perplexity of feature use", "count"),
+    "dense": ("Dense features, on over half of the rows", "share"),
+    "ultra_low": ("Ultra-low features, below 1 row in 10,000", "share"),
+    "reconstruction_loss": ("Reconstruction loss", "number"),
+    "loss": ("Loss", "number"),
+    "seconds": ("Training time (s)", "number"),
+    "parameters": ("Parameters", "count"),
+    "alive": ("Living features", "count"),
+    "k": ("K (active features per row)", "count"),
+    "d_sae": ("Dictionary size (features)", "count"),
+    "seed": ("Seed", "count"),
+    "density": ("Density (share of rows active)", "share"),
+    "n_active": ("Rows on which the feature is active", "count"),
+    "n_examples": ("Examples on which the feature is active", "count"),
+    "max_decoder_cosine": ("Cosine with the nearest living decoder direction", "number"),
+    "encoder_decoder_cosine": ("Cosine of encoder and decoder", "number"),
+    "decoder_norm": ("Length of the decoder vector", "number"),
+    "step": ("Training step", "count"),
+    "epoch": ("Epoch", "number"),
+    "layer": ("Layer", "count"),
+    "position": ("Position", "count"),
+}
+_SPLIT_PREFIXES = {"validation_": "validation", "train_": "train"}
+
+
+def theme_of(name: ThemeName) -> Theme:
+    """Raises ValueError for anything but "light" and "dark"."""
+    if name not in THEMES:
+        raise ValueError(f"a theme is light or dark, not {name!r}")
+    return THEMES[name]
+
+
+def metric_title(name: str) -> str:
+    """A column's name as an axis or title prints it."""
+    if name in METRICS:
+        return METRICS[name][0]
+    for prefix, split in _SPLIT_PREFIXES.items():
+        if name.startswith(prefix) and name.removeprefix(prefix) in METRICS:
+            return f"{METRICS[name.removeprefix(prefix)][0]}, {split}"
+    words = name.replace("_", " ").strip()
+    return words[:1].upper() + words[1:]
+
+
+def metric_kind(name: str) -> str:
+    """The kind of number that a column holds: "ev", "share", "count" or "number"."""
+    for prefix in ("", *_SPLIT_PREFIXES):
+        if name.startswith(prefix) and name.removeprefix(prefix) in METRICS:
+            return METRICS[name.removeprefix(prefix)][1]
+    return "number"
+
+
+def number_text(value: Any, kind: str = "number", signed: bool = False) -> str:
+    """A number for people: EV with three decimals, shares in per cent with one, counts with separators."""
+    if value is None or not np.isfinite(value):
+        return "no value"
+    if signed:  # a typographic minus, as wide as the plus
+        return _unsigned_text(float(value), kind, "+").replace("-", "\u2212")
+    return _unsigned_text(float(value), kind, "")
+
+
+def _unsigned_text(value: float, kind: str, plus: str) -> str:
+    if kind == "ev":
+        return _no_minus_zero(f"{value:{plus}.3f}")
+    if kind == "share":
+        unit = " pp" if plus else " %"  # a difference of shares is in percentage points
+        return _no_minus_zero(f"{100 * value:{plus}.1f}") + unit
+    if kind == "count":
+        return f"{value:{plus},.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:{plus},.1f}"
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:{plus},.0f}"
+    return f"{value:{plus}.3g}" if abs(value) >= 1e-4 else f"{value:{plus}.2e}"
+
+
+def _no_minus_zero(text: str) -> str:
+    return text.replace("-", "+", 1) if text.startswith("-") and not text.strip("-0.") else text
+
+
+def tick_format(kind: str) -> str:
+    """The same for an axis, in d3's words."""
+    return {"ev": ".2~f", "share": ".0~%", "count": ",", "number": ",~g"}.get(kind, "")
+
+
+def category_color(index: int, theme: ThemeName = "light") -> str:
+    """The colour of the index-th category; after eight they come round again."""
+    categories = theme_of(theme).categories
+    return categories[index % len(categories)]
+
+
+def colorscale(colors: tuple[str, ...]) -> list[list[Any]]:
+    """Colours at equal steps as plotly takes a scale."""
+    return [[i / (len(colors) - 1), color] for i, color in enumerate(colors)]
+
+
+def color_at(share: float, colors: tuple[str, ...] = CIVIDIS) -> str:
+    """The colour at `share` (0 to 1) of the way along a scale, as #rrggbb."""
+    place = float(np.clip(share, 0, 1)) * (len(colors) - 1)
+    low = min(int(place), len(colors) - 2)
+    pair = np.array([_channels(colors[low]), _channels(colors[low + 1])])
+    mixed = pair[0] + (pair[1] - pair[0]) * (place - low)
+    return "#" + "".join(f"{int(round(value)):02x}" for value in mixed)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast ratio of two #rrggbb colours, 1 to 21."""
+    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def text_on(background: str) -> str:
+    """Black or white ink, whichever is easier to read on this colour."""
+    return max(("#000000", "#ffffff"), key=lambda ink: contrast(ink, background))
+
+
+def faded(color: str, alpha: float) -> str:
+    """#rrggbb with an opacity, as rgba()."""
+    red, green, blue = (int(value) for value in _channels(color))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def new_figure(
+    title: str = "",
+    subtitle: str = "",
+    *,
+    x_title: str = "",
+    y_title: str = "",
+    theme: ThemeName = "light",
+    height: int = HEIGHT,
+) -> go.Figure:
+    """An empty figure in our style. Its width is the page's."""
+    t = theme_of(theme)
+    axis: dict[str, Any] = {
+        "color": t.muted,
+        "gridcolor": t.grid,
+        "linecolor": t.rule,
+        "tickcolor": t.rule,
+        "zeroline": False,
+        "ticks": "outside",
+        "ticklen": 4,
+        "showline": True,
+        "automargin": True,
+        "tickfont": {"size": 12, "color": t.muted},
+    }
+    figure = go.Figure()
+    # nothing of plotly's own template: it would bring back its greys
+    figure.update_layout(
+        template={"layout": {"colorway": list(t.categories)}},
+        height=height,
+        font={"family": FONT, "size": 13, "color": t.ink},
+        paper_bgcolor=t.paper,
+        plot_bgcolor=t.paper,
+        margin={"l": 64, "r": 24, "t": 66 if subtitle else 46 if title else 20, "b": 54},
+        xaxis={**axis, "title": {"text": x_title, "font": {"size": 13, "color": t.ink}, "standoff": 8}},
+        yaxis={**axis, "title": {"text": y_title, "font": {"size": 13, "color": t.ink}, "standoff": 8}},
+        legend={
+            "bgcolor": "rgba(0,0,0,0)",
+            "font": {"size": 12, "color": t.ink},
+            "title": {"font": {"size": 12, "color": t.muted}},
+            "itemsizing": "constant",
+        },
+        hoverlabel={
+            "bgcolor": t.panel,
+            "bordercolor": t.rule,
+            "font": {"family": FONT, "size": 13, "color": t.ink},
+            "align": "left",
+        },
+        hovermode="closest",
+        bargap=0.06,
+        dragmode=False,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": t.muted, "activecolor": t.accent},
+    )
+    if title:
+        figure.update_layout(
+            title={
+                "text": title,
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": 1,
+                "yref": "container",
+                "yanchor": "top",
+                "pad": {"t": 14, "l": 0},
+                "font": {"size": 16, "color": t.ink, "weight": 600},
+                "subtitle": {"text": subtitle, "font": {"size": 13, "color": t.muted}},
+            }
+        )
+    return figure
+
+
+def colorbar(title: str, theme: ThemeName, kind: str = "number") -> dict[str, Any]:
+    """A thin colour bar with its unit at the side."""
+    t = theme_of(theme)
+    return {
+        "thickness": 10,
+        "outlinewidth": 0,
+        "len": 1.0,
+        "x": 1.02,
+        "ticks": "outside",
+        "ticklen": 3,
+        "nticks": 6,
+        "tickcolor": t.rule,
+        "tickformat": tick_format(kind),
+        "tickfont": {"size": 12, "color": t.muted},
+        "title": {"text": title, "side": "right", "font": {"size": 12, "color": t.muted}},
+    }
+
+
+def empty_note(figure: go.Figure, text: str, theme: ThemeName) -> go.Figure:
+    """Say in the middle of an empty figure why it is empty."""
+    figure.add_annotation(
+        text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False,
+        font={"size": 14, "color": theme_of(theme).muted},
+    )  # fmt: skip
+    figure.update_xaxes(showticklabels=False, ticks="", showgrid=False)
+    figure.update_yaxes(showticklabels=False, ticks="", showgrid=False)
+    return figure
+
+
+def alt_text(figure: go.Figure) -> str:
+    """What a screen reader says for a figure: its title, subtitle and axes."""
+    layout = figure.layout
+    parts = [layout.title.text, layout.title.subtitle.text]
+    for word, axis in (("horizontally", layout.xaxis), ("vertically", layout.yaxis)):
+        if axis.title.text:
+            parts.append(f"{word}: {axis.title.text}")
+    return ". ".join(part for part in parts if part)
+
+
+def _channels(color: str) -> np.ndarray:
+    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)], float)
+
+
+def _luminance(color: str) -> float:
+    parts = _channels(color) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
