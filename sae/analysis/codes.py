@@ -134,9 +134,7 @@ class FeatureActivations:
         row_indptr = np.asarray(row_indptr, np.int64)
         features, values = np.asarray(features), np.asarray(values, np.float32)
         if features.shape != values.shape or features.ndim != 1:
-            raise UserError(
-                f"features {features.shape} and values {values.shape} must be two lists of one length"
-            )
+            raise UserError(f"features {features.shape} and values {values.shape} must be two lists of one length")
         _check_indptr("row_indptr", row_indptr, len(values))
         _check_range("features", features, d_sae)
         if not np.isfinite(values).all():
@@ -284,13 +282,7 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
 
 
 def _check_indptr(name: str, indptr: np.ndarray, nnz: int) -> None:
-    if (
-        indptr.ndim != 1
-        or len(indptr) == 0
-        or indptr[0] != 0
-        or indptr[-1] != nnz
-        or (np.diff(indptr) < 0).any()
-    ):
+    if indptr.ndim != 1 or len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != nnz or (np.diff(indptr) < 0).any():
         raise UserError(f"{name} must rise from 0 to the number of activations, {nnz:,}")
 
 

@@ -46,9 +46,7 @@ def death_formula(table: pd.DataFrame, n_rows: int) -> DeathFormula:
     uses = result["k"] * n_rows / result["d_sae"]  # selections to be had per feature
     dead = result["dead"]
     if ((dead < 0) | (dead > 1)).any():
-        raise UserError(
-            "the share of dead features must lie between 0 and 1 (percentages are given as 0.855)"
-        )
+        raise UserError("the share of dead features must lie between 0 and 1 (percentages are given as 0.855)")
     inside = (dead > 0) & (dead < 1)
     result["threshold"] = (uses / (1 - dead)).where(inside)
     measured = dead.notna() & uses.notna()

@@ -10,9 +10,7 @@ import pandas as pd
 from sae.common.errors import UserError
 
 
-def difference(
-    left: pd.DataFrame, right: pd.DataFrame, value: str, on: Sequence[str] = ("k", "d_sae")
-) -> pd.DataFrame:
+def difference(left: pd.DataFrame, right: pd.DataFrame, value: str, on: Sequence[str] = ("k", "d_sae")) -> pd.DataFrame:
     """`right` minus `left`, the lines of a cell (its seeds) averaged in each.
 
     Returns:
@@ -31,9 +29,7 @@ def difference(
     for side, table in (("first", left), ("second", right)):
         for name in [value, *on]:
             if name not in table.columns:
-                raise UserError(
-                    f"the {side} experiment has no column {name!r}; it has {list(map(str, table))}"
-                )
+                raise UserError(f"the {side} experiment has no column {name!r}; it has {list(map(str, table))}")
     sides = [
         table.groupby(on, dropna=False)[value]
         .agg(**{name: "mean", f"{name}_sd": "std", f"{name}_n": "count"})

@@ -54,8 +54,7 @@ def feature_table(
     largest = segment_maxima(size, indptr)
     parts = np.full(n_rows, "train") if split is None else np.asarray(split).astype(str)
     n_train, n_validation = (
-        segment_sums((parts == name)[codes.feature_rows].astype(np.int64), indptr)
-        for name in ("train", "validation")
+        segment_sums((parts == name)[codes.feature_rows].astype(np.int64), indptr) for name in ("train", "validation")
     )
     with np.errstate(invalid="ignore"):  # 0 / 0 of a dead feature: NaN is meant
         mean_size = segment_sums(size.astype(np.float64), indptr) / n_active
@@ -76,9 +75,7 @@ def feature_table(
             "n_examples": n_active if example is None else _distinct_examples(codes, np.asarray(example)),
         }
     )
-    table["decoder_norm"] = (
-        np.nan if W_dec is None else np.linalg.norm(np.asarray(W_dec), axis=1).astype(float)
-    )
+    table["decoder_norm"] = np.nan if W_dec is None else np.linalg.norm(np.asarray(W_dec), axis=1).astype(float)
     nearest, cosine = np.full(d_sae, -1, np.int32), np.full(d_sae, np.nan)
     if W_dec is not None:
         nearest, cosine = nearest_decoder(np.asarray(W_dec), n_active > 0)

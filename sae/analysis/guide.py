@@ -53,8 +53,7 @@ class Rule:
 RULES = (
     Rule(
         use="Extreme interpretability",
-        text="The smallest K; among those the smallest share of dead features, then the highest explained "
-        "variance.",
+        text="The smallest K; among those the smallest share of dead features, then the highest explained variance.",
         order=(("k", "low"), ("dead", "low"), ("ev_total", "high")),
         report=(5, 512),
         report_words="Only 74 features, strong magnitudes",
@@ -70,8 +69,7 @@ RULES = (
     ),
     Rule(
         use="High-quality reconstruction",
-        text="At most 10 % of the features dead; among those the highest explained variance, then the fewest "
-        "dead.",
+        text="At most 10 % of the features dead; among those the highest explained variance, then the fewest dead.",
         conditions=(Condition("dead", at_most=0.1),),
         order=(("ev_total", "high"), ("dead", "low"), ("d_sae", "low")),
         report=(100, 1024),
@@ -79,8 +77,7 @@ RULES = (
     ),
     Rule(
         use="Memory-constrained deployment",
-        text="At least 90 % of the best explained variance; among those the fewest parameters, then the "
-        "smallest K.",
+        text="At least 90 % of the best explained variance; among those the fewest parameters, then the smallest K.",
         conditions=(Condition("ev_total", share_of_best=0.9),),
         order=(("parameters", "low"), ("k", "low"), ("ev_total", "high")),
         report=(20, 512),
@@ -118,9 +115,7 @@ def recommend(table: pd.DataFrame, rules: tuple[Rule, ...] = RULES) -> list[Reco
     if missing:
         raise UserError(f"the configuration guide needs the column {missing[0]!r}")
     if not table.index.is_unique:
-        raise UserError(
-            "the configuration guide needs one line a configuration with an index without repeats"
-        )
+        raise UserError("the configuration guide needs one line a configuration with an index without repeats")
     if "parameters" not in table.columns:
         table = table.assign(parameters=table["d_sae"])
     return [_apply(rule, table) for rule in rules]
@@ -133,14 +128,10 @@ def _apply(rule: Rule, table: pd.DataFrame) -> Recommendation:
     for condition in rule.conditions:
         good &= condition.holds(measured)
     columns = [column for column, _ in rule.order]
-    ranked = measured[good].sort_values(
-        columns, ascending=[way == "low" for _, way in rule.order], kind="stable"
-    )
+    ranked = measured[good].sort_values(columns, ascending=[way == "low" for _, way in rule.order], kind="stable")
 
     def answer(pick: object, reason: str, second: object = None, second_reason: str = "") -> Recommendation:
-        return Recommendation(
-            rule.use, rule.text, pick, reason, second, second_reason, rule.report, rule.report_words
-        )
+        return Recommendation(rule.use, rule.text, pick, reason, second, second_reason, rule.report, rule.report_words)
 
     if not len(measured):
         return answer(None, "No configuration has all the metrics that this rule reads.")
@@ -151,9 +142,7 @@ def _apply(rule: Rule, table: pd.DataFrame) -> Recommendation:
     if len(ranked) == 1:
         return answer(ranked.index[0], reason, None, "No other configuration qualifies.")
     second = ranked.iloc[1]
-    return answer(
-        ranked.index[0], reason, ranked.index[1], f"{_metrics(second)}; {_behind(rule, best, second)}."
-    )
+    return answer(ranked.index[0], reason, ranked.index[1], f"{_metrics(second)}; {_behind(rule, best, second)}.")
 
 
 def _metrics(line: pd.Series) -> str:

@@ -55,7 +55,9 @@ def decoder_map(
     reducer: Any = None
     if used == "umap":
         try:
-            from umap import UMAP as reducer  # several seconds: only where a map is made
+            import umap  # several seconds: only where a map is made
+
+            reducer = umap.UMAP
         except ImportError:
             used, why = "pca", "umap-learn is not installed"
     versions = {"numpy": np.__version__}

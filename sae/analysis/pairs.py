@@ -100,7 +100,7 @@ def anticorrelated_pairs(
     for a, b, both, products in _blocks(codes, 0, min_expected):
         value = _measures(codes, a, b, both, products)[by]
         negative = value < 0
-        best.add(*(part[negative] for part in (a, b, both, products)), -value[negative])
+        best.add(a[negative], b[negative], both[negative], products[negative], -value[negative])
     return _table(codes, best, by, "lower", example, W_dec)
 
 
@@ -212,9 +212,7 @@ def pair_interval(
     x, y = np.zeros(codes.n_rows), np.zeros(codes.n_rows)
     x[rows_a], y[rows_b] = values_a, values_b
     # per example: rows, sums, squares and products; r of a resample needs only their weighted sums
-    moments = np.column_stack(
-        [np.bincount(number, w, minlength=n_examples) for w in (None, x, y, x * x, y * y, x * y)]
-    )
+    moments = np.column_stack([np.bincount(number, w, minlength=n_examples) for w in (None, x, y, x * x, y * y, x * y)])
     rng = np.random.default_rng(seed)
     resampled = np.empty((n_boot, 6))
     step = max(1, 4_000_000 // max(n_examples, 1))
@@ -273,9 +271,7 @@ def permutation_maximum(
     Raises:
         UserError: if `n` can't give the level, or `example` does not fit the rows.
     """
-    place = int(
-        np.ceil(round(level * (n + 1), 6))
-    )  # of the sorted maxima: the exact level of a Monte Carlo test
+    place = int(np.ceil(round(level * (n + 1), 6)))  # of the sorted maxima: the exact level of a Monte Carlo test
     if n < 1 or place > n:
         least = int(np.ceil(round(1 / (1 - level), 6))) - 1
         raise UserError(f"{n} permutations can't give a {level:.0%} bound; take {least} or more")
@@ -424,9 +420,7 @@ class _Best:
             np.empty(0),
         ]
 
-    def add(
-        self, a: np.ndarray, b: np.ndarray, both: np.ndarray, products: np.ndarray, score: np.ndarray
-    ) -> None:
+    def add(self, a: np.ndarray, b: np.ndarray, both: np.ndarray, products: np.ndarray, score: np.ndarray) -> None:
         good = np.isfinite(score)
         if len(self.columns[4]) >= self.top:
             good &= score >= self.columns[4][-1]
@@ -474,10 +468,7 @@ def _table(
         number, n_examples = _numbered(codes, example)
         table["n_examples_both"] = both
         if n_examples < n:  # else every row is its own example
-            rows = [
-                np.intersect1d(codes.feature(i)[0], codes.feature(j)[0], True)
-                for i, j in zip(a, b, strict=True)
-            ]
+            rows = [np.intersect1d(codes.feature(i)[0], codes.feature(j)[0], True) for i, j in zip(a, b, strict=True)]
             table["n_examples_both"] = [len(np.unique(number[together])) for together in rows]
     return table
 

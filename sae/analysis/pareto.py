@@ -88,9 +88,7 @@ def _oriented(
             raise UserError(f"there is no column {name!r} to compare by; there are {list(map(str, table))}")
         if not pd.api.types.is_numeric_dtype(table[name]):
             raise UserError(f"column {name!r} is not numeric and can't be an objective")
-    given = (
-        {name: float(tolerance.get(name, 0.0)) for name in names} if isinstance(tolerance, Mapping) else {}
-    )
+    given = {name: float(tolerance.get(name, 0.0)) for name in names} if isinstance(tolerance, Mapping) else {}
     slack = np.array([given.get(name, 0.0) if given else float(tolerance) for name in names])  # type: ignore[arg-type]
     if not (slack >= 0).all():
         raise UserError("a tolerance must be 0 or more")

@@ -51,9 +51,7 @@ def variance_share(
     def fit(names: frozenset[str]) -> tuple[float, int]:
         """The sum of squares that an additive model of these factors explains, and its rank with the mean."""
         if names not in fits:
-            design = np.column_stack(
-                [np.ones(len(y)), *(indicators[name] for name in factors if name in names)]
-            )
+            design = np.column_stack([np.ones(len(y)), *(indicators[name] for name in factors if name in names)])
             weights, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
             fits[names] = (float(np.square(design @ weights).sum()), int(rank))
         return fits[names]
@@ -102,9 +100,7 @@ def variance_share_range(
     if replicate not in table.columns:
         raise UserError(f"there is no column {replicate!r}")
     measured = table.dropna(subset=[response]) if response in table.columns else table
-    parts = [
-        variance_share(lines, response, factors) for _, lines in measured.groupby(replicate) if len(lines) > 1
-    ]
+    parts = [variance_share(lines, response, factors) for _, lines in measured.groupby(replicate) if len(lines) > 1]
     if not parts:
         raise UserError(f"no {replicate} has 2 measured lines of {response} or more")
     shares = pd.concat(parts).groupby("component", sort=False)["share"]

@@ -70,9 +70,7 @@ def test_nothing_to_be_near_to():
 
 @pytest.mark.parametrize("shape", [(0, 4), (6, 4), (6, 1)])
 def test_all_dead(shape):
-    table = feature_table(
-        FeatureActivations.from_dense(np.zeros(shape, np.float32)), W_dec=np.ones((shape[1], 3))
-    )
+    table = feature_table(FeatureActivations.from_dense(np.zeros(shape, np.float32)), W_dec=np.ones((shape[1], 3)))
     assert len(table) == shape[1] and table["dead"].all() and (table["density"] == 0).all()
     assert (table["nearest_feature"] == -1).all()
 

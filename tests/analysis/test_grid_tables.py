@@ -80,9 +80,7 @@ def test_death_formula_on_the_report_s_table():
 def test_death_formula_finds_a_threshold_that_is_there():
     table = REPORT.assign(dead=np.maximum(0, 1 - REPORT["k"] * 1000 / REPORT["d_sae"] / 40))
     result = death_formula(table, 1000)
-    assert result.threshold == pytest.approx(40) and result.root_mean_square_error == pytest.approx(
-        0, abs=1e-9
-    )
+    assert result.threshold == pytest.approx(40) and result.root_mean_square_error == pytest.approx(0, abs=1e-9)
 
 
 def test_death_formula_without_death_and_without_cells():

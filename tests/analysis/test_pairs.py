@@ -223,9 +223,7 @@ def test_extra_columns():
     assert line["n_examples_both"] == len(set(example[(x[:, a] != 0) & (x[:, b] != 0)]))
 
 
-@pytest.mark.parametrize(
-    "x", [np.zeros((0, 3)), np.zeros((5, 3)), np.ones((5, 1)), np.ones((9, 2)), np.eye(4)]
-)
+@pytest.mark.parametrize("x", [np.zeros((0, 3)), np.zeros((5, 3)), np.ones((5, 1)), np.ones((9, 2)), np.eye(4)])
 def test_nothing_to_list(x):
     codes = FeatureActivations.from_dense(x.astype(np.float32))
     assert len(correlated_pairs(codes)) == 0 and len(anticorrelated_pairs(codes)) == 0
