@@ -110,7 +110,15 @@ def execute(plan: Plan, data: Data, store: Store, progress: Progress) -> None:
 def train_and_measure(run: RunPlan, data: Data, checkpoint: Path | None, watch: Any) -> Result:
     """One run from its configuration to its metrics."""
     started = time.monotonic()
-    trained = train(run.config, data.parts["train"], data.parts["validation"], checkpoint=checkpoint, watch=watch)
+    principal = data.pca.components if run.config.decoder_init == "data" else None
+    trained = train(
+        run.config,
+        data.parts["train"],
+        data.parts["validation"],
+        principal=principal,
+        checkpoint=checkpoint,
+        watch=watch,
+    )
     if not all(bool(torch.isfinite(p).all()) for p in trained.model.parameters()):
         raise UserError(f"training diverged at lr {run.config.lr}: the weights are not finite; take a smaller lr")
     return measure(

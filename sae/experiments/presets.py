@@ -13,7 +13,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # weights for both layers, decoder columns normalised once, no centring, top-K by magnitude, a decoder bias.
     "published": {
         "selection": "magnitude",
+        "input_scaling": False,
+        "decoder_init": "linear",
         "encoder_init": "linear",
+        "fit_encoder_scale": False,
         "b_dec_init": "linear",
         "decoder_bias": True,
         "subtract_b_dec": False,
@@ -25,7 +28,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The published grid as its report describes it: no decoder bias, unit-norm decoder at every step, MSE alone.
     "report": {
         "selection": "magnitude",
+        "input_scaling": False,
+        "decoder_init": "linear",
         "encoder_init": "linear",
+        "fit_encoder_scale": False,
         "b_dec_init": "zero",
         "decoder_bias": False,
         "subtract_b_dec": False,

@@ -11,6 +11,7 @@ from sae.common.errors import UserError
 _CHOICES = {
     "selection": ("signed", "magnitude"),
     "encoder_init": ("tied", "linear"),
+    "decoder_init": ("data", "random", "linear"),
     "b_dec_init": ("mean", "zero", "linear"),
     "decoder_norm": ("every_step", "initial"),
     "lr_schedule": ("constant", "linear", "cosine"),
@@ -35,11 +36,22 @@ class TrainingConfig:
     batch_size: int = 256
     lr: float = 1e-3
     """Adam's rate (betas 0.9, 0.999; eps 1e-8)."""
-    lr_schedule: str = "constant"
-    """`linear` and `cosine` decay to 0 over the second half of training."""
+    lr_schedule: str = "linear"
+    """`linear` and `cosine` decay to 0 from the first step to the last."""
 
+    input_scaling: bool = True
+    """Whether training sees rows less their mean and divided by their root mean squared norm. It is folded back into
+    the weights, which apply to raw rows."""
+    decoder_init: str = "data"
+    """`data`: pairs of a principal direction and its opposite, then what those leave over of random training rows.
+    `random` unit rows. `linear`: PyTorch's default for a linear layer, at unit norm."""
+    principal_pairs: int = 0
+    """Principal directions that `decoder_init="data"` starts with in both signs; 0 stands for K."""
     encoder_init: str = "tied"
     """`tied`: the transpose of the decoder. `linear`: PyTorch's default for a linear layer."""
+    fit_encoder_scale: bool = True
+    """Whether a tied encoder is multiplied by the one number that fits the first reconstructions best: overlapping
+    directions would overshoot."""
     b_dec_init: str = "mean"
     """`mean` of the training rows, `zero`, or PyTorch's default for a linear layer's bias."""
     decoder_bias: bool = True
@@ -71,6 +83,9 @@ class TrainingConfig:
             raise UserError(
                 f"k {self.k} is larger than d_sae {self.d_sae}: a row can't keep more features than there are"
             )
+
+        if self.input_scaling and not self.decoder_bias:
+            raise UserError("input_scaling needs decoder_bias: the mean that training takes off comes back as b_dec")
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -40,6 +40,7 @@ def train(
     x: Tensor,
     x_validation: Tensor | None = None,
     *,
+    principal: Tensor | None = None,
     checkpoint: Path | None = None,
     watch: Callable[[float, list[dict]], None] = lambda fraction, history: None,
 ) -> Trained:
@@ -51,15 +52,16 @@ def train(
     Args:
         x: training rows [n, d_in], float32, on the device to train on.
         x_validation: held-out rows for the validation curve, on the same device.
+        principal: principal directions of the training rows, where they are known already (many runs, one slice).
         checkpoint: written every few seconds and read at the start if it is there; deleted by whoever keeps the result.
         watch: called after every step with the finished share and the history so far; may raise `Cancelled`, and then
             a checkpoint is written first.
     """
     import pandas as pd
 
-    mean = x.mean(0)
+    trainer = Trainer(config, x, principal)
+    mean = trainer.mean
     variance = (x - mean).square().mean()
-    trainer = Trainer(config, mean, len(x), str(x.device))
     history: list[dict] = []
     before = 0.0
     if checkpoint is not None and checkpoint.exists():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,27 +13,38 @@ from sae.training.config import TrainingConfig
 from sae.training.start import initial_model
 
 
+def scaling(config: TrainingConfig, x: Tensor) -> tuple[Tensor, float]:
+    """(mean [d_in], scale) with which training sees `(x - mean) * scale`: rows of root mean squared norm 1."""
+    mean = x.double().mean(0).float()
+    if not config.input_scaling:
+        return mean, 1.0
+    norm = float((x - mean).double().square().sum(1).mean().sqrt())
+    return mean, 1 / norm if norm > 0 else 1.0
+
+
 class Trainer:
     """Trains one TopK SAE batch by batch.
 
     Args:
         config: the run's configuration.
-        mean: of the training rows, [d_in].
-        n_rows: training rows, which set the length of an epoch.
-        device: torch device.
+        x: training rows [n, d_in], on the device to train on.
+        principal: see `sae.training.start.initial_model`.
     """
 
-    def __init__(self, config: TrainingConfig, mean: Tensor, n_rows: int, device: str) -> None:
-        self.config, self.n_rows = config, n_rows
+    def __init__(self, config: TrainingConfig, x: Tensor, principal: Tensor | None = None) -> None:
+        self.config = config
+        n_rows, d_in = x.shape
+        device = x.device
+        self.mean, self.scale = scaling(config, x)
         self.steps_per_epoch = -(-n_rows // config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.model: TopK = initial_model(config, len(mean), mean.cpu()).to(device)
+        self.model: TopK = initial_model(config, self.scaled(x), principal).to(device)
         self.parameters = {
             name: p for name, p in self.model.named_parameters() if name != "b_dec" or config.decoder_bias
         }
         if not config.decoder_bias:
             self.model.b_dec.requires_grad_(False)
-        fused = torch.device(device).type in ("cpu", "cuda")
+        fused = device.type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(
             self.parameters.values(), lr=torch.tensor(config.lr) if fused else config.lr, fused=fused
         )
@@ -39,21 +52,22 @@ class Trainer:
         self.rows_seen = 0
         # rows_seen when each feature last fired: the AuxK window, and later the autopsy of the dead
         self.last_fired = torch.zeros(config.d_sae, dtype=torch.int64, device=device)
-        self._auxk_k = config.auxk_k or max(1, len(mean) // 2)
+        self._auxk_k = config.auxk_k or max(1, d_in // 2)
         self._auxk_window = config.auxk_window or n_rows
 
     def learning_rate(self, step: int) -> float:
-        """Constant, or decaying to 0 over the second half."""
-        late = max(0.0, 2 * step / self.total_steps - 1)
+        """Adam's rate at a step counted from 0: constant, or decaying to 0."""
+        done = step / self.total_steps
         if self.config.lr_schedule == "linear":
-            return self.config.lr * (1 - late)
+            return self.config.lr * (1 - done)
         if self.config.lr_schedule == "cosine":
-            return self.config.lr * 0.5 * (1 + float(torch.cos(torch.tensor(late * torch.pi, dtype=torch.float64))))
+            return self.config.lr * 0.5 * (1 + math.cos(done * math.pi))
         return self.config.lr
 
     def step(self, x: Tensor) -> Tensor:
-        """One optimizer step on x [B, d_in]; returns the batch's mean squared error per element, detached."""
+        """One optimizer step on raw rows x [B, d_in]; returns their mean squared error per element, detached."""
         config, model = self.config, self.model
+        x = self.scaled(x)
         pre = torch.addmm(model.b_enc, x - model.b_dec if config.subtract_b_dec else x, model.W_enc)
         indices, values = model.select(pre)
         reconstruction = model.decode_selected(indices, values)
@@ -70,7 +84,11 @@ class Trainer:
         loss.backward()
         with torch.no_grad():
             self._update(indices, values, len(x))
-        return mse.detach()
+        return mse.detach() / self.scale**2
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Rows as training sees them."""
+        return (x - self.mean) * self.scale if self.config.input_scaling else x
 
     def _update(self, indices: Tensor, values: Tensor, n: int) -> None:
         W_dec = self.model.W_dec
@@ -93,16 +111,22 @@ class Trainer:
         self.last_fired.scatter_reduce_(0, indices.flatten(), fired, "amax")
 
     def finished_model(self) -> TopK:
-        """The trained model in the form that is stored: it encodes `(x - b_dec) @ W_enc + b_enc` whatever the
-        training saw, so `b_dec @ W_enc` is folded into `b_enc` where training did not subtract it."""
-        model = self.model
-        if self.config.subtract_b_dec:
-            return model
-        stored = TopK(model.d_in, model.d_sae, model.k, model.selection).to(model.W_enc.device)
-        stored.load_state_dict(model.state_dict())
+        """The trained model as it is stored: for raw rows, encoding `(x - b_dec) @ W_enc + b_enc`.
+
+        With x' = (x - mean) * scale in training, features that are smaller by `scale` and biases taken out of the
+        scaling reconstruct x just as the trained weights reconstruct x'; who wins top-K does not change. Where training
+        did not subtract b_dec, `b_dec @ W_enc` is folded into b_enc.
+        """
+        trained = self.model
+        stored = TopK(trained.d_in, trained.d_sae, trained.k, trained.selection).to(trained.W_enc.device)
         with torch.no_grad():
-            folded = model.b_enc.double().cpu() + model.b_dec.double().cpu() @ model.W_enc.double().cpu()
-            stored.b_enc.copy_(folded)
+            stored.load_state_dict(trained.state_dict())
+            if self.config.input_scaling:
+                stored.b_dec.copy_(self.mean + trained.b_dec / self.scale)
+                stored.b_enc.div_(self.scale)
+            if not self.config.subtract_b_dec:
+                unsubtracted = stored.b_dec - (self.mean if self.config.input_scaling else 0)
+                stored.b_enc.add_((unsubtracted.double() @ trained.W_enc.double()).float())
         return stored
 
     def state(self) -> dict[str, Tensor]:
