@@ -50,9 +50,7 @@ def write() -> None:
         st.query_params.update(new)
 
 
-def prepare(
-    name: str, default: Any, read: Callable[[str], Any], *, carry: bool = False, fixed: bool = True
-) -> None:
+def prepare(name: str, default: Any, read: Callable[[str], Any], *, carry: bool = False, fixed: bool = True) -> None:
     """Set the widget `name` to what the address says, before it is drawn.
 
     Args:
@@ -94,9 +92,7 @@ def prepare_many(name: str, default: Sequence[Any], options: Sequence[Any]) -> N
         st.session_state[name] = list(default)
 
 
-def changed(
-    name: str, default: Any = None, resets: Iterable[str] = (), then: Callable[[], None] | None = None
-) -> None:
+def changed(name: str, default: Any = None, resets: Iterable[str] = (), then: Callable[[], None] | None = None) -> None:
     """The `on_change` of a widget: write its new value, or take it out if it is the fixed default.
 
     Args:

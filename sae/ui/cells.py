@@ -103,7 +103,8 @@ function build(data) {
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   const root = parentElement.querySelector("#cells")
-  const shape = JSON.stringify([data.columns, data.rows, data.tables.map(t => [t.title, t.rows.map(r => r.map(c => !!c))])])
+  const drawn = data.tables.map(table => [table.title, table.rows.map(row => row.map(cell => !!cell))])
+  const shape = JSON.stringify([data.columns, data.rows, drawn])
   if (root.dataset.shape !== shape) {
     root.replaceChildren(build(data))
     root.dataset.shape = shape
@@ -180,14 +181,13 @@ def cells_data(runs: pd.DataFrame, factors: Mapping[str, Sequence[Any]], chosen:
     for combination in combinations:
         lines = [
             [
-                _cell(
-                    groups.get((*combination, *(v for n, v in ((row, y), (column, x)) if n)), []), names, chosen
-                )
+                _cell(groups.get((*combination, *(v for n, v in ((row, y), (column, x)) if n)), []), names, chosen)
                 for x in columns
             ]
             for y in rows
         ]
-        tables.append({"title": ", ".join(_value(n, v) for n, v in zip(others, combination, strict=True)), "rows": lines})
+        title = ", ".join(_value(n, v) for n, v in zip(others, combination, strict=True))
+        tables.append({"title": title, "rows": lines})
     return {
         "corner": "",
         "columns": [_value(column, x) for x in columns],

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.common.errors import UserError
 from sae.ui import address, role
 from sae.ui.page import errors_shown
-from sae.ui.words import bytes_text, count, number, plain, seconds_text, share
+from sae.ui.words import count, number, plain, seconds_text, share
 from sae.workspace.supervisor import ensure_running
 
 if TYPE_CHECKING:
+    from sae.figures.style import ThemeName
     from sae.workspace import Workspace
     from sae.workspace.jobs import Job
 
@@ -79,7 +79,11 @@ def job_row(workspace: Workspace, job: Job, *, place: str) -> None:
             st.progress(part, text=plain(words) if not job.cancel else "stopping")
         if role.may_change():
             st.button(
-                "Stop", key=f"stop_{place}_{job.id}", on_click=cancel, args=(workspace, job.id), disabled=job.cancel,
+                "Stop",
+                key=f"stop_{place}_{job.id}",
+                on_click=cancel,
+                args=(workspace, job.id),
+                disabled=job.cancel,
                 help="What is finished stays; it goes on from there when started again.",
             )
 
@@ -101,7 +105,9 @@ def ended_row(workspace: Workspace, job: Job, *, place: str) -> None:
             if role.may_change():
                 st.button(
                     "Retry" if job.status == "failed" else "Resume",
-                    key=f"again_{place}_{job.id}", on_click=again, args=(workspace, job),
+                    key=f"again_{place}_{job.id}",
+                    on_click=again,
+                    args=(workspace, job),
                 )
         if job.status == "failed":
             log_tail(job)
@@ -155,7 +161,7 @@ def _follow(workspace: Workspace, job: str, place: str) -> None:
 # an experiment that trains
 
 
-def watch(workspace: Workspace, name: str, theme: str) -> None:
+def watch(workspace: Workspace, name: str, theme: ThemeName) -> None:
     """The grid of an experiment as its progress display, with the learning curves of one cell.
 
     Raises:
@@ -171,11 +177,11 @@ def watch(workspace: Workspace, name: str, theme: str) -> None:
 
 
 @st.fragment(run_every=EVERY)
-def _watch_live(workspace: Workspace, name: str, theme: str) -> None:
+def _watch_live(workspace: Workspace, name: str, theme: ThemeName) -> None:
     _watch(workspace, name, theme, live=True)
 
 
-def _watch(workspace: Workspace, name: str, theme: str, *, live: bool) -> None:
+def _watch(workspace: Workspace, name: str, theme: ThemeName, *, live: bool) -> None:
     from sae.ui.cells import cells
     from sae.ui.pickers import run_titles
 
@@ -190,8 +196,7 @@ def _watch(workspace: Workspace, name: str, theme: str, *, live: bool) -> None:
     chosen = asked if asked in set(runs["id"]) else _interesting(runs)
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        cells(runs, experiment.factors, key=f"cells_{name}", chosen=chosen,
-              on_pick=lambda run: address.choose(run=run))
+        cells(runs, experiment.factors, key=f"cells_{name}", chosen=chosen, on_pick=lambda run: address.choose(run=run))
         st.caption(
             "Explained variance (EV_total) on validation rows, the share of dead features below it. A cell shows the "
             "curves of its run; hatched: not trained."
@@ -216,8 +221,11 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any) -> 
             part, words = progress_text(job.progress(), job.status)
             st.progress(part, text=plain("stopping" if job.cancel else words))
         else:
-            states = ", ".join(f"{counts[s]} {w}" for s, w in
-                               (("done", "done"), ("failed", "failed"), ("cancelled", "stopped")) if s in counts)
+            states = ", ".join(
+                f"{counts[s]} {w}"
+                for s, w in (("done", "done"), ("failed", "failed"), ("cancelled", "stopped"))
+                if s in counts
+            )
             st.markdown(f"**{plain(name)}** :gray[{done} of {total} runs trained ({plain(states)})]", width="stretch")
         if done:
             from sae.ui.empty import link
@@ -226,8 +234,14 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any) -> 
         if not role.may_change():
             return
         if active and job is not None:
-            st.button("Stop", key=f"stop_watch_{job.id}", on_click=cancel, args=(workspace, job.id), disabled=job.cancel,
-                      help="Finished cells stay; the others go on from their last checkpoint when resumed.")
+            st.button(
+                "Stop",
+                key=f"stop_watch_{job.id}",
+                on_click=cancel,
+                args=(workspace, job.id),
+                disabled=job.cancel,
+                help="Finished cells stay; the others go on from their last checkpoint when resumed.",
+            )
         elif job is not None and done < total:
             failed = int(counts.get("failed", 0))
             label = "Retry failed" if failed and failed + done == total else "Resume"
@@ -269,7 +283,7 @@ def _interesting(runs: Any) -> str | None:
     return None
 
 
-def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: str) -> None:
+def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeName) -> None:
     line = runs[runs["id"] == run].iloc[0]
     folder = workspace.root / "runs" / run
     with st.container(horizontal=True, vertical_alignment="center"):

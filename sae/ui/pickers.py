@@ -32,6 +32,7 @@ def pick_choice(
     *,
     name: str,
     default: T | None = None,
+    start: T | None = None,
     format: Callable[[T], str] = str,
     help: str | None = None,
     look: Look = "list",
@@ -44,6 +45,7 @@ def pick_choice(
 
     Args:
         default: a fixed default, which is left out of the address; without one the first option is taken and written.
+        start: what to take instead of the first option where there is no fixed default.
         look: `list` to choose from, or `buttons` side by side for two to five short options.
         carry: keep the choice on other pages.
         resets: names that are forgotten when this choice changes.
@@ -51,7 +53,7 @@ def pick_choice(
     """
     if not options:
         return None
-    start = options[0] if default is None else default
+    first = default if default is not None else options[0] if start is None else start
     by_text = {str(option): option for option in options}
 
     def read(text: str) -> T:
@@ -59,7 +61,7 @@ def pick_choice(
             raise ValueError("is not among what is here")
         return by_text[text]
 
-    address.prepare(name, start, read, carry=carry, fixed=default is not None)
+    address.prepare(name, first, read, carry=carry, fixed=default is not None)
     shared: dict[str, Any] = {
         "format_func": format,
         "key": name,
@@ -240,6 +242,26 @@ def pick_run(
     return None if run is None else workspace.run(run)
 
 
+ELSEWHERE = "SAEs from elsewhere"
+
+
+def pick_any_run(workspace: Workspace, finished: bool = True) -> RunFolder | None:
+    """An experiment and a run of it; imported SAEs stand beside the experiments where there are some."""
+    names = [experiment.name for experiment in workspace.experiments()]
+    elsewhere = run_titles(workspace, None)
+    asked = address.get("run")
+    if address.get("experiment") is None and asked is not None:
+        if asked in elsewhere:
+            address.choose(experiment=ELSEWHERE)
+        else:
+            _follow_run(workspace, asked, names)
+    options = [*names, *([ELSEWHERE] if elsewhere else [])]
+    name = pick_choice("Experiment", options, name="experiment", carry=True, resets=("run", "feature"))
+    if name is None:
+        return None
+    return pick_run(workspace, None if name == ELSEWHERE else workspace.experiment(name), finished=finished)
+
+
 def run_titles(workspace: Workspace, experiment: ExperimentFolder | None) -> dict[str, str]:
     """What to call each run, by id: the factors that vary within the experiment; imported SAEs by their name."""
     if experiment is None:
@@ -267,6 +289,4 @@ def factor_text(name: str, value: Any) -> str:
 def pick_split(here: Iterable[str], label: str = "Split") -> str | None:
     """One of the splits that a run's metrics were taken on; held-out rows first."""
     found = [split for split in SPLITS if split in set(here)]
-    return pick_choice(
-        label, found, name="split", look="buttons", default=found[0] if found else None, carry=True
-    )
+    return pick_choice(label, found, name="split", look="buttons", default=found[0] if found else None, carry=True)

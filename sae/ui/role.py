@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import streamlit as st
+
 from sae.common.errors import UserError
 
 
@@ -15,6 +17,9 @@ def may_change() -> bool:
 def require_change() -> None:
     """Call first in whatever writes: a hidden button is no protection. Raises UserError for a reader."""
     if not may_change():
-        raise UserError(
-            "this server is read-only (SAE_READ_ONLY): open the workspace with your own copy of the app"
-        )
+        raise UserError("this server is read-only (SAE_READ_ONLY): open the workspace with your own copy of the app")
+
+
+def local() -> bool:
+    """Whether visitors sit at this machine, so that a path of its disk may be asked for."""
+    return str(st.get_option("server.address") or "") in ("127.0.0.1", "localhost", "::1") and may_change()

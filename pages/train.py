@@ -1,0 +1,286 @@
+"""Train: which activations, which experiment, which device, at what cost; then watch the grid fill."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from sae.common.errors import UserError
+from sae.experiments import KINDS
+from sae.experiments.plan import Kind, Plan, seed_values
+from sae.experiments.presets import DESCRIPTIONS, PRESETS
+from sae.ui import address, empty, jobs_view, page, role, train_form
+from sae.ui.commands import keep_uploads, run_command
+from sae.ui.devices import devices
+from sae.ui.pickers import (
+    pick_activations,
+    pick_choice,
+    pick_experiment,
+    pick_many,
+    pick_number,
+    pick_slice,
+    pick_switch,
+    pick_text,
+)
+from sae.ui.words import bytes_text, plain, seconds_text
+from sae.workspace.start import start_experiment
+from sae.workspace.supervisor import ensure_running
+
+VIEWS = {"new": "New experiment", "watch": "Watch", "load": "Load an SAE"}
+workspace = page.workspace()
+
+
+def new_experiment() -> None:
+    """The form, its check and its cost, and Start."""
+    if not workspace.activations():
+        empty.no_activations()
+        return
+    first = st.container(horizontal=True, vertical_alignment="bottom")
+    with first, st.container(width=260):
+        activations = pick_activations(workspace)
+    if activations is None:
+        return
+    with first:
+        for_slice = st.container(horizontal=True, width="content")
+        with for_slice:
+            piece = pick_slice(activations)
+        with st.container(width=200):
+            kind = KINDS[
+                pick_choice(
+                    "Experiment", list(KINDS), name="kind", format=lambda k: KINDS[k].title, default=next(iter(KINDS))
+                )
+                or next(iter(KINDS))
+            ]
+        pick_device()
+    st.caption(
+        f"{kind.question} {len(piece.train_rows):,} training rows of {activations.d_in:,} dimensions, "
+        f"{len(piece.validation_rows):,} held out."
+    )
+    try:
+        factors = pick_factors(kind)
+        changed = pick_settings(kind, factors.get("preset", []))
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            with st.container(width=320):
+                name = pick_text("Name", name="name", default=train_form.free_name(workspace, activations.name))
+            spec = {
+                "kind": kind.name,
+                "name": name.strip(),
+                "activations": activations.name,
+                "layer": piece.layer,
+                "position": piece.position,
+                "factors": factors,
+                "settings": changed,
+            }
+            plan = train_form.check(spec)
+            buttons(spec, plan)
+    except UserError as error:
+        page.show_error(str(error))
+
+
+def pick_factors(kind: Kind) -> dict[str, list[Any]]:
+    """A list of values for each factor of the experiment. Raises UserError for one that can't be read."""
+    found: dict[str, list[Any]] = {}
+    problems = []
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for factor in kind.factors:
+            title = factor.title[0].upper() + factor.title[1:]
+            if factor.name == "preset":
+                with st.container(width=280):
+                    found["preset"] = pick_many(
+                        "Recipes", list(PRESETS), name="preset", default=factor.default, help=_recipes()
+                    )
+            elif factor.name == "seed":
+                with st.container(width=110):
+                    seeds = pick_number(
+                        "Seeds",
+                        name="seeds",
+                        default=len(factor.default),
+                        low=1,
+                        high=1000,
+                        help="How often each cell is trained, from seed 0 up.",
+                    )
+                found["seed"] = seed_values(int(seeds))
+            else:
+                with st.container(width=215):
+                    text = pick_text(title, name=factor.name, default=", ".join(map(str, factor.default)))
+                try:
+                    found[factor.name] = train_form.whole_numbers(text, title)
+                except UserError as error:
+                    problems.append(error)
+    if "preset" in found and not found["preset"]:
+        raise UserError("choose at least one recipe")
+    if problems:
+        raise problems[0]
+    return found
+
+
+def _recipes() -> str:
+    return "\n".join(f"- `{name}`: {DESCRIPTIONS[name]}" for name in PRESETS)
+
+
+def pick_settings(kind: Kind, presets: list[str]) -> dict[str, Any]:
+    """Settings that differ from the recipes', and under a fold what every recipe uses."""
+    offered = train_form.settable(kind)
+    changed: dict[str, Any] = {}
+    with st.expander("Settings: what the recipes use, and what you change for all of them", key="settings"):
+        names = pick_many("Change", list(offered), name="change", placeholder="Leave everything to the recipes")
+        if names:
+            with st.container(horizontal=True, vertical_alignment="bottom"):
+                for name in names:
+                    with st.container(width=190):
+                        setting = offered[name]
+                        label, key = name, f"set_{name}"
+                        if setting.choices:
+                            changed[name] = pick_choice(
+                                label, setting.choices, name=key, default=setting.default, help=setting.meaning or None
+                            )
+                        elif setting.kind is bool:
+                            changed[name] = pick_switch(
+                                label, name=key, default=setting.default, help=setting.meaning or None
+                            )
+                        else:
+                            changed[name] = pick_text(
+                                label, name=key, default=f"{setting.default:g}", help=setting.meaning or None
+                            )
+        st.dataframe(train_form.settings_table(kind, presets, changed), hide_index=True, height=240)
+    return changed
+
+
+@st.fragment(run_every=1.0)
+def _until_devices_are_known() -> None:
+    if devices().known is not None:
+        st.rerun()
+
+
+def pick_device() -> str:
+    """`auto` or one of this machine's devices, with name and free memory once they are known."""
+    known = devices().look()
+    names = {
+        d.name: f"{d.name}: {d.title}, {bytes_text(d.free_memory)} free" if d.free_memory else f"{d.name}: {d.title}"
+        for d in known or []
+    }
+    asked = address.get("device")
+    options = ["auto", *names, *([asked] if asked and known is None and asked != "auto" else [])]
+    fastest = f"auto: {known[0].title}" if known else "auto: the fastest here"
+    with st.container(width=330):
+        device = (
+            pick_choice(
+                "Device",
+                options,
+                name="device",
+                default="auto",
+                format=lambda d: fastest if d == "auto" else names.get(d, d),
+            )
+            or "auto"
+        )
+        if known is None:
+            _until_devices_are_known()
+    return device
+
+
+def buttons(spec: dict[str, Any], plan: Plan) -> None:
+    """Start, and the cost."""
+    device = address.get("device") or "auto"
+    if role.may_change():
+        st.button(
+            f"Start {len(plan.runs):,} run{'' if len(plan.runs) == 1 else 's'}",
+            type="primary",
+            on_click=start,
+            args=(spec, device),
+        )
+    measure = st.button("Measure the cost", help="Trains a few steps of every size on the device: about a second each.")
+    key = "cost_of"
+    if measure:
+        st.session_state[key] = spec | {"name": ""}
+    if st.session_state.get(key) == spec | {"name": ""}:
+        with st.spinner("Measuring"):
+            cost = train_form.estimate(workspace, spec, device)
+        st.markdown(
+            f"{train_form.count_text(plan)}: about **{seconds_text(cost['seconds'])}** on "
+            f"{plain(cost['device_name'])}, {bytes_text(cost['memory_bytes'])} of memory, "
+            f"{bytes_text(cost['disk_bytes'])} on disk"
+        )
+    else:
+        st.markdown(f":gray[{train_form.count_text(plan)}]")
+
+
+def start(spec: dict[str, Any], device: str) -> None:
+    """Queue it and go to its cells."""
+    try:
+        role.require_change()
+        start_experiment(workspace, spec, device=device)
+        ensure_running(workspace, device)
+    except UserError as error:
+        st.session_state["start_error"] = str(error)
+        return
+    address.choose(show="watch", experiment=spec["name"], drop=["run", "name"])
+
+
+def watch() -> None:
+    """The cells of an experiment."""
+    with st.container(width=420):
+        experiment = pick_experiment(workspace)
+    if experiment is None:
+        empty.no_experiments()
+        return
+    jobs_view.watch(workspace, experiment.name, page.theme())
+
+
+def load() -> None:
+    """An SAE from elsewhere becomes a run, measured on activations that are here."""
+    if not workspace.activations():
+        empty.no_activations()
+        return
+    if not role.may_change():
+        st.caption("This server is read-only.")
+        return
+    st.caption(
+        "A run folder of this project, a SAELens folder (cfg.json and sae_weights.safetensors) or the published "
+        "grid's .pt file. It is measured on the activations you choose and then opens like any run."
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=300):
+            activations = pick_activations(workspace, "Measured on")
+        if activations is None:
+            return
+        piece = pick_slice(activations)
+        with st.container(width=200):
+            k = pick_text("K, if the file doesn't say it", name="load_k")
+    left, right = st.columns(2, gap="medium")
+    with left:
+        files = st.file_uploader(
+            "Files", accept_multiple_files=True, key="load_files", type=["safetensors", "json", "pt", "parquet"]
+        )
+    with right:
+        path = (
+            pick_text("Or a path on the server", name="load_path", placeholder="/home/me/saes/layer-9")
+            if role.local()
+            else ""
+        )
+        st.caption("A folder may also be uploaded as its files, chosen together.")
+    if st.button("Load it", type="primary", disabled=not files and not path.strip()):
+        with page.errors_shown("loading the SAE"), tempfile.TemporaryDirectory() as scratch:
+            role.require_change()
+            source = keep_uploads(files, Path(scratch) / "uploaded-sae") if files else Path(path.strip()).expanduser()
+            words: list[str | Path] = ["import", source, "--activations", activations.name]
+            for flag, value in (("--layer", piece.layer), ("--position", piece.position)):
+                words += [flag, str(value)] if value is not None else []
+            if k.strip():
+                words += ["--k", str(train_form.whole_numbers(k, "K")[0])]
+            with st.spinner("Reading and measuring it"):
+                run = run_command(workspace, words)["config"]["id"]
+            st.success(f"It is here as run {plain(run)}.")
+            empty.link("run", "Open the run", run=run)
+
+
+head = page.head("Train", "Which SAEs are trained on which activations, at what cost, and how far are they?")
+with page.errors_shown("showing this page"):
+    busy = any(job.kind in ("experiment", "demo") for job in workspace.jobs.active())
+    order = sorted(VIEWS, key=lambda view: view != "watch") if busy else list(VIEWS)
+    view = pick_choice(
+        "What to do", list(VIEWS), name="show", start=order[0], format=lambda v: VIEWS[v], look="buttons", visible=False
+    )
+    if error := st.session_state.pop("start_error", None):
+        page.show_error(error)
+    {"new": new_experiment, "watch": watch, "load": load}[view or "new"]()

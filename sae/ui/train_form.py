@@ -1,0 +1,112 @@
+"""The form that describes an experiment: text into factors, what is wrong with it, its cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from sae.common.errors import UserError
+from sae.experiments import kind_of
+from sae.experiments.plan import Plan, Spec, resolve
+from sae.experiments.presets import PRESETS
+from sae.training.config import from_settings
+from sae.training.settings import Setting, settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sae.experiments.plan import Kind
+    from sae.workspace import Workspace
+
+
+def whole_numbers(text: str, title: str) -> list[int]:
+    """`5, 10, 1_000` or `5 10 20`.
+
+    Raises:
+        UserError: naming the word that is no whole number.
+    """
+    found = []
+    for word in text.replace(",", " ").replace(";", " ").split():
+        try:
+            found.append(int(word.replace("_", "")))
+        except ValueError:
+            raise UserError(f"{title}: {word!r} is not a whole number; write them with commas between") from None
+    if not found:
+        raise UserError(f"{title}: give at least one number")
+    return list(dict.fromkeys(found))
+
+
+def impossible(factors: Mapping[str, Sequence[Any]]) -> None:
+    """Raises UserError naming the cells whose K is larger than their dictionary."""
+    cells = [(k, d) for d in factors.get("d_sae", ()) for k in factors.get("k", ()) if k > d]
+    if cells:
+        named = ", ".join(f"K {k:,} with d_sae {d:,}" for k, d in cells[:6]) + (" ..." if len(cells) > 6 else "")
+        raise UserError(f"a row can't keep more features than there are: {named}; take that K or that size out")
+
+
+def check(spec: Mapping[str, Any]) -> Plan:
+    """The runs that the form stands for. Raises UserError for what is wrong with it, in one line."""
+    impossible(spec["factors"])
+    return resolve(kind_of(spec["kind"]), Spec(**spec))
+
+
+def count_text(plan: Plan) -> str:
+    """`12 runs: 3 dictionary sizes x 4 K`, naming what varies."""
+    words = {"preset": "recipe", "d_sae": "dictionary size", "k": "K", "seed": "seed"}
+    parts = [
+        f"{len(values)} {words.get(name, name)}{'s' if name != 'k' else ''}"
+        for name, values in plan.factors.items()
+        if len(values) > 1
+    ]
+    runs = len(plan.runs)
+    return f"{runs:,} run{'' if runs == 1 else 's'}" + (f" ({' × '.join(parts)})" if parts else "")
+
+
+def free_name(workspace: Workspace, activations: str) -> str:
+    """A name for a new experiment that none has yet."""
+    taken = {experiment.name for experiment in workspace.experiments()}
+    stem = f"{activations[:70]}-grid"
+    return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+
+
+def settable(kind: Kind) -> dict[str, Setting]:
+    """What may be set beside the factors, by name."""
+    factors = {factor.name for factor in kind.factors}
+    return {s.name: s for s in settings() if s.name not in factors and s.name != "architecture"}
+
+
+def settings_table(kind: Kind, presets: Sequence[str], changed: Mapping[str, Any]) -> pd.DataFrame:
+    """What each recipe trains with: a line a setting, a column a recipe, as the changes make it."""
+    import pandas as pd
+
+    columns = {}
+    for name in presets or ["corrected"]:
+        columns[name] = from_settings({**kind.settings, **PRESETS[name], **changed})
+    return pd.DataFrame(
+        [
+            {"Setting": s.name, **{name: str(getattr(c, s.name)) for name, c in columns.items()}, "Meaning": s.meaning}
+            for s in settable(kind).values()
+        ]
+    )
+
+
+def estimate(workspace: Workspace, spec: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Cost of the experiment, measured by a probe of about a second and remembered for the same form.
+
+    Raises:
+        UserError: for whatever is wrong with it.
+    """
+    # The name changes nothing of the cost.
+    content = json.dumps({**spec, "name": "estimate"}, sort_keys=True)
+    return _estimate(str(workspace.root), content, device)
+
+
+@st.cache_data(max_entries=32, ttl="30m", show_spinner=False)
+def _estimate(root: str, content: str, device: str) -> dict[str, Any]:
+    from sae.workspace import Workspace
+    from sae.workspace.start import estimate_experiment
+
+    return estimate_experiment(Workspace.at(root), json.loads(content), device)
