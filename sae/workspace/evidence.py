@@ -1,0 +1,107 @@
+"""What an experiment offers as evidence for or against a document's claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from sae.analysis.claims.measured import Measured
+from sae.common.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sae.analysis.claims import Document
+    from sae.workspace.experiments import ExperimentFolder
+    from sae.workspace.runs import RunFolder
+
+
+def choose_preset(experiment: ExperimentFolder, document: Document, preset: str | None = None) -> str:
+    """The preset that claims are held against: the one asked for, else the one nearest the document's recipe.
+
+    Raises:
+        UserError: if the experiment has no runs of the one asked for.
+    """
+    there = [str(name) for name in experiment.factors.get("preset", ["corrected"])]
+    if preset is not None:
+        if preset not in there:
+            raise UserError(f"experiment {experiment.name!r} has no preset {preset!r}; it has {', '.join(there)}")
+        return preset
+    return next((name for name in document.presets if name in there), there[0])
+
+
+def gather(experiment: ExperimentFolder, document: Document, preset: str | None = None) -> Measured:
+    """The tables that claims are held against, from an experiment's finished runs.
+
+    Raises:
+        UserError: if none of its runs is finished, or it has no runs of the preset asked for.
+    """
+    import pandas as pd
+
+    chosen = choose_preset(experiment, document, preset)
+    finished = [run for run in experiment.runs() if run.done]
+    results = experiment.results()
+    if not finished or results.empty:
+        raise UserError(f"experiment {experiment.name!r} has no finished run yet")
+    if "preset" not in results:
+        results = results.assign(preset=chosen)
+    if "seed" not in results:
+        results = results.assign(seed=0)
+    data = finished[0].config["data"]
+    return Measured(
+        experiment.name, chosen, _about(experiment, finished[0]),
+        {"d_in": finished[0].config["model"]["d_in"], "layer": data["layer"], "position": data["position"],
+         "n_rows": data["stop"] - data["start"]},
+        results,
+        intervals=pd.DataFrame(_intervals(finished), columns=["id", "split", "metric", "low", "high"]),
+        baselines=pd.DataFrame(_baselines(finished), columns=["id", "split", "baseline", "ev_total", "ev_flat"]),
+        times=pd.DataFrame([
+            {"id": run.id, "train_seconds": run.results["train_seconds"],
+             "device_name": run.config.get("environment", {}).get("device_name", "an unknown device")}
+            for run in finished
+        ]),
+        norms=_norms(finished),
+    )
+
+
+def _about(experiment: ExperimentFolder, run: RunFolder) -> str:
+    """Which activations these are, in words: model, layer, position, rows, dimensions."""
+    data = run.config["data"]
+    try:
+        manifest: dict[str, Any] = experiment.workspace.open_activations(data["activations"]).manifest
+    except UserError:  # deleted since: what the run says of them is left
+        manifest = {}
+    model = manifest.get("model")
+    name = model.get("name") or model.get("id") if isinstance(model, dict) else model
+    rows = data["stop"] - data["start"]
+    words = [f"{data['activations']!r}" + (f" of {name}" if name else "")]
+    words += [f"{what} {data[what]}" for what in ("layer", "position") if data[what] is not None]
+    return ", ".join([*words, f"{rows:,} rows", f"{run.config['model']['d_in']:,} dimensions"])
+
+
+def _intervals(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    return [
+        {"id": run.id, "split": split, "metric": metric, "low": bounds[0], "high": bounds[1]}
+        for run in runs for split, metrics in run.results["intervals"].items()
+        for metric, bounds in metrics.items() if None not in bounds
+    ]
+
+
+def _baselines(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
+    return [
+        {"id": run.id, "split": split, "baseline": name, **values}
+        for run in runs for name, splits in run.results["baselines"].items() for split, values in splits.items()
+    ]
+
+
+def _norms(runs: Sequence[RunFolder]) -> pd.DataFrame:
+    """Smallest and largest decoder norm of each run's living features."""
+    import pandas as pd
+
+    lines = []
+    for run in runs:
+        table = run.features()
+        norms = table.loc[~table["dead"].astype(bool), "decoder_norm"]
+        if len(norms):
+            lines.append({"id": run.id, "low": float(norms.min()), "high": float(norms.max())})
+    return pd.DataFrame(lines, columns=["id", "low", "high"])
