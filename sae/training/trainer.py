@@ -53,7 +53,7 @@ class Trainer:
         # rows_seen when each feature last fired: the AuxK window, and later the autopsy of the dead
         self.last_fired = torch.zeros(config.d_sae, dtype=torch.int64, device=device)
         self._auxk_k = config.auxk_k or max(1, d_in // 2)
-        self._auxk_window = config.auxk_window or n_rows
+        self._auxk_window = config.auxk_window or 2 * n_rows
 
     def learning_rate(self, step: int) -> float:
         """Adam's rate at a step counted from 0: constant, or decaying to 0."""
