@@ -29,7 +29,7 @@ def planted(seed, n_atoms=128, d_in=64, n=10_000, active=5.0):
 @pytest.mark.parametrize("seed", range(5))
 def test_nine_of_ten_atoms_are_found(seed):
     x, atoms = planted(seed)
-    config = from_settings({**PRESETS["corrected"], "d_sae": 256, "k": 6, "seed": seed, "lr": 2e-3})
+    config = from_settings({**PRESETS["corrected"], "d_sae": 256, "k": 6, "seed": seed, "epochs": 40})
     found = train(config, x).model.W_dec.detach().double().numpy()
     assert ((atoms @ found.T).max(axis=1) >= 0.9).mean() >= 0.9
 
