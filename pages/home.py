@@ -1,5 +1,276 @@
 """Home: what is here, what is running, where to start."""
 
-from sae.ui import page
+import time
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from sae.ui import empty, jobs_view, page, role, runs_list
+from sae.ui.pickers import pick_choice, pick_switch, pick_text
+from sae.ui.words import bytes_text, count, plain
+from sae.workspace.demo import NAME as DEMO
+from sae.workspace.housekeeping import delete_runs, rename_run
+from sae.workspace.start import start_demo
+from sae.workspace.supervisor import ensure_running
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+VIEWS = {"runs": "Runs", "experiments": "Experiments", "jobs": "Jobs"}
+A_DAY = 86_400.0
+workspace = page.workspace()
+
+
+def begin_demo() -> None:
+    """Queue the demo and see that somebody works on it."""
+    with page.errors_shown("starting the demo"):
+        role.require_change()
+        ensure_running(workspace, start_demo(workspace).device)
+
+
+def nothing_here() -> None:
+    """What this is, and the three ways to begin."""
+    with st.container(border=True, key="empty_state"):
+        st.markdown(
+            "**This workspace is empty.** Here you bring hidden states of a language model, train sparse autoencoders "
+            "on them in one go, and read what their features stand for."
+        )
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+            if role.may_change():
+                st.button(
+                    "Start the demo",
+                    type="primary",
+                    on_click=begin_demo,
+                    help="Captures 1,500 generated problems through a small language model and trains two grids.",
+                )
+                empty.link("data", "Capture activations", show="capture")
+                empty.link("data", "Import an array", show="import")
+
+
+def links() -> None:
+    """Where to go from here."""
+    with st.container(horizontal=True, gap="medium", key="links"):
+        experiments = workspace.experiments()
+        if any(experiment.name == DEMO for experiment in experiments):
+            empty.link("grid", "Open the demo's grid", experiment=DEMO)
+        newest = next((e.name for e in experiments if e.name != DEMO), None)
+        if newest is not None:
+            empty.link("grid", f"Open {newest}", experiment=newest)
+        if role.may_change():
+            empty.link("train", "Train on your own activations", show="new")
+            empty.link("data", "Import or capture activations", show="import")
+
+
+def ended() -> None:
+    """Jobs that failed or were stopped within a day and were not started again since."""
+    seen = set()
+    shown = 0
+    for job in workspace.jobs.all(20):
+        new = (job.kind, job.name) not in seen
+        seen.add((job.kind, job.name))
+        recent = job.finished is not None and time.time() - job.finished < A_DAY
+        if new and recent and job.status in ("failed", "cancelled") and shown < 3:
+            jobs_view.ended_row(workspace, job, place="home")
+            shown += 1
+
+
+def what_is_here(runs: "pd.DataFrame") -> None:
+    """One line of counts and disk used by kind."""
+    used = runs_list.disk_used(str(workspace.root))
+    counts = {
+        "activations": (len(workspace.activations()), used["activations"]),
+        "experiments": (len(workspace.experiments()), used["experiments"]),
+        "runs": (len(runs), used["runs"]),
+    }
+    words = [f"**{count(n)}** {kind} ({bytes_text(size)})" for kind, (n, size) in counts.items()]
+    st.markdown(f"{', '.join(words)}, jobs {bytes_text(used['jobs'])} :gray[in {plain(workspace.root)}]")
+
+
+def list_runs(runs: "pd.DataFrame", controls: st.delta_generator.DeltaGenerator) -> None:
+    """All runs: filter, sort, open, rename, delete."""
+    if runs.empty:
+        empty.no_runs()
+        return
+    with controls:
+        with st.container(width=240):
+            text = pick_text("Filter", name="q", placeholder="Words, or k=20")
+        names = list(dict.fromkeys(runs["experiment"].dropna()))
+        alone = [runs_list.ALONE] if runs["experiment"].isna().any() else []
+        said = {runs_list.ALL: "all experiments", runs_list.ALONE: "SAEs from elsewhere"}
+        with st.container(width=190):
+            of = pick_choice(
+                "Experiment",
+                [runs_list.ALL, *names, *alone],
+                name="of",
+                default=runs_list.ALL,
+                format=lambda name: said.get(name, name),
+            )
+        with st.container(width=170):
+            sort = pick_choice(
+                "Sort by",
+                list(runs_list.SORTS),
+                name="sort",
+                default="created",
+                format=lambda name: runs_list.SORTS[name],
+            )
+        turned = pick_switch("Reversed", name="turned")
+    found = runs_list.chosen_runs(runs, text, of or runs_list.ALL, sort or "created", turned)
+    if found.empty:
+        st.caption("No run fits the filter.")
+        return
+    # A selection is by line, so it ends with the lines it was made on.
+    key = f"runs_{abs(hash((text, of, sort, turned, len(found))))}"
+    state = st.session_state.get(key)
+    lines = [line for line in (state["selection"]["rows"] if state else []) if line < len(found)]
+    ids = [str(found["id"].iloc[line]) for line in lines]
+    run_actions(found, ids)
+    st.dataframe(
+        runs_list.shown_runs(found),
+        hide_index=True,
+        column_config=runs_list.run_columns(),
+        key=key,
+        on_select="rerun",
+        selection_mode="multi-row",
+        height=min(36 * (len(found) + 1) + 4, 420),
+    )
+
+
+def run_actions(runs: "pd.DataFrame", ids: list[str]) -> None:
+    """What can be done with the chosen lines."""
+    with st.container(horizontal=True, vertical_alignment="center", key="run_actions"):
+        if not ids:
+            st.caption(f"{count(len(runs))} runs. Tick one to open or rename it, any number to delete them.")
+            return
+        one = ids[0] if len(ids) == 1 else None
+        if one:
+            if st.button("Open", type="primary"):
+                st.switch_page("pages/run.py", query_params={"run": one})
+            if role.may_change() and st.button("Rename"):
+                rename(one)
+        if role.may_change() and st.button(f"Delete {count(len(ids))}" if len(ids) > 1 else "Delete"):
+            delete(ids)
+
+
+@st.dialog("Rename the run")
+def rename(run: str) -> None:
+    """Ask for a name."""
+    name = st.text_input("Name", value=workspace.run(run).config.get("name", ""), placeholder=run, max_chars=80)
+    st.caption("Left empty, it is called by its factors.")
+    if st.button("Rename", type="primary", key="rename_it"):
+        with page.errors_shown("renaming the run"):
+            role.require_change()
+            rename_run(workspace, run, name)
+            st.rerun()
+
+
+@st.dialog("Delete runs")
+def delete(ids: list[str]) -> None:
+    """Ask before runs go."""
+    what = f"run {ids[0]}" if len(ids) == 1 else f"{count(len(ids))} runs"
+    st.markdown(f"Delete {plain(what)} with weights, activations of features and notes? There is no way back.")
+    with st.container(horizontal=True):
+        if st.button("Delete", type="primary", key="delete_it"):
+            with page.errors_shown("deleting"):
+                role.require_change()
+                delete_runs(workspace, ids)
+                st.rerun()
+        if st.button("Keep", key="keep_it"):
+            st.rerun()
+
+
+def list_experiments(runs: "pd.DataFrame") -> None:
+    """All experiments: open, watch, delete."""
+    table = runs_list.experiments_table(workspace, runs)
+    if table.empty:
+        empty.no_experiments()
+        return
+    key = f"experiments_{len(table)}"
+    state = st.session_state.get(key)
+    lines = [line for line in (state["selection"]["rows"] if state else []) if line < len(table)]
+    with st.container(horizontal=True, vertical_alignment="center", key="experiment_actions"):
+        if lines:
+            name = str(table["name"].iloc[lines[0]])
+            empty.link("grid", "Open the grid", experiment=name)
+            empty.link("train", "Watch", show="watch", experiment=name)
+            if role.may_change() and st.button("Delete"):
+                delete_experiment(name)
+        else:
+            st.caption("Tick one to open or delete it.")
+    config = st.column_config
+    st.dataframe(
+        table, hide_index=True, key=key, on_select="rerun", selection_mode="single-row",
+        column_config={
+            "name": config.TextColumn("Experiment"), "kind": "Kind", "activations": "Activations",
+            "trained": config.ProgressColumn("Trained", format="percent", width=110), "runs": config.TextColumn("Runs"),
+            "varies": config.TextColumn("Varies", width="large"), "created": "Begun",
+        },
+    )  # fmt: skip
+
+
+@st.dialog("Delete an experiment")
+def delete_experiment(name: str) -> None:
+    """Ask before an experiment goes."""
+    runs = len(workspace.experiment(name).run_ids())
+    st.markdown(f"Delete experiment {plain(name)} and its {count(runs)} runs? There is no way back.")
+    with st.container(horizontal=True):
+        if st.button("Delete", type="primary", key="delete_it"):
+            with page.errors_shown("deleting"):
+                role.require_change()
+                workspace.delete_experiment(name)
+                st.rerun()
+        if st.button("Keep", key="keep_it"):
+            st.rerun()
+
+
+def list_jobs() -> None:
+    """The newest jobs; the log of the one that is ticked."""
+    table = runs_list.jobs_table(workspace)
+    if table.empty:
+        st.caption("No job yet: captures, experiments and maps appear here.")
+        return
+    key = f"jobs_{len(table)}"
+    config = st.column_config
+    chosen = st.dataframe(
+        table, hide_index=True, key=key, on_select="rerun", selection_mode="single-row", height=260,
+        column_config={
+            "kind": "Kind", "name": "Of", "status": "Status", "device": "Device", "time": "Time", "queued": "Queued",
+            "error": config.TextColumn("What went wrong", width="large"), "id": "Job",
+        },
+    )["selection"]["rows"]  # fmt: skip
+    if chosen:
+        job = workspace.jobs.get(str(table["id"].iloc[chosen[0]]))
+        st.code(job.log(100) or "Nothing was printed.", language=None, height=260)
+    else:
+        st.caption("Tick a job to read its log.")
+
 
 page.head("Home", "What is here, what is running, and where to start?")
+with page.errors_shown("showing this page"):
+    bare = not workspace.activations() and not workspace.experiments()
+    if bare and page.demo_wanted() and role.may_change() and not workspace.jobs.all(1):
+        begin_demo()
+    jobs_view.queue(workspace, place="home")
+    ended()
+    runs = runs_list.all_runs(workspace)
+    if bare and runs.empty:
+        if not workspace.jobs.active():
+            nothing_here()
+        else:
+            st.caption(
+                "The demo captures 1,500 generated problems through the first blocks of a small language model and trains "
+                "a grid of SAEs on them under two recipes. It takes a few minutes and goes on if you close this page."
+            )
+    else:
+        links()
+        what_is_here(runs)
+        controls = st.container(horizontal=True, vertical_alignment="bottom", key="list_controls")
+        with controls, st.container(width="content"):
+            view = pick_choice(
+                "List", list(VIEWS), name="list", default="runs", format=lambda v: VIEWS[v], look="buttons"
+            )
+        if view == "experiments":
+            list_experiments(runs)
+        elif view == "jobs":
+            list_jobs()
+        else:
+            list_runs(runs, controls)

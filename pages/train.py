@@ -219,7 +219,7 @@ def start(spec: dict[str, Any], device: str) -> None:
 
 def watch() -> None:
     """The cells of an experiment."""
-    with st.container(width=420):
+    with controls, st.container(width=340):
         experiment = pick_experiment(workspace)
     if experiment is None:
         empty.no_experiments()
@@ -278,9 +278,17 @@ head = page.head("Train", "Which SAEs are trained on which activations, at what 
 with page.errors_shown("showing this page"):
     busy = any(job.kind in ("experiment", "demo") for job in workspace.jobs.active())
     order = sorted(VIEWS, key=lambda view: view != "watch") if busy else list(VIEWS)
-    view = pick_choice(
-        "What to do", list(VIEWS), name="show", start=order[0], format=lambda v: VIEWS[v], look="buttons", visible=False
-    )
+    controls = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    with controls, st.container(width="content"):
+        view = pick_choice(
+            "What to do",
+            list(VIEWS),
+            name="show",
+            start=order[0],
+            format=lambda v: VIEWS[v],
+            look="buttons",
+            visible=False,
+        )
     if error := st.session_state.pop("start_error", None):
         page.show_error(error)
     {"new": new_experiment, "watch": watch, "load": load}[view or "new"]()

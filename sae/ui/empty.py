@@ -29,7 +29,8 @@ def link(stem: str, label: str, **choices: object) -> None:
     if not (PAGES / f"{stem}.py").exists():
         return
     chosen = {name: str(value) for name, value in choices.items() if value is not None}
-    st.page_link(f"pages/{stem}.py", label=label, query_params=chosen)
+    icon = ":material/arrow_forward:"
+    st.page_link(f"pages/{stem}.py", label=label, icon=icon, query_params=chosen, width="content")
 
 
 def no_activations() -> None:

@@ -131,10 +131,10 @@ def queue(workspace: Workspace, *, place: str) -> None:
 
 @st.fragment(run_every=EVERY)
 def _queue(workspace: Workspace, shown: tuple[str, ...], place: str) -> None:
-    active = workspace.jobs.active()
-    if {job.id for job in active} != set(shown):
-        st.rerun()
-    with st.container(border=True, gap="small", key=f"queue_{place}"):
+    with errors_shown("showing the queue"), st.container(border=True, gap="small", key=f"queue_{place}"):
+        active = workspace.jobs.active()
+        if {job.id for job in active} != set(shown):
+            st.rerun()
         for job in active[:6]:
             job_row(workspace, job, place=place)
         if len(active) > 6:
@@ -152,10 +152,11 @@ def follow(workspace: Workspace, job: Job, *, place: str) -> None:
 
 @st.fragment(run_every=EVERY)
 def _follow(workspace: Workspace, job: str, place: str) -> None:
-    now = workspace.jobs.get(job)
-    if not now.active:
-        st.rerun()
-    job_row(workspace, now, place=place)
+    with errors_shown("showing the job"):
+        now = workspace.jobs.get(job)
+        if not now.active:
+            st.rerun()
+        job_row(workspace, now, place=place)
 
 
 # an experiment that trains
@@ -178,7 +179,8 @@ def watch(workspace: Workspace, name: str, theme: ThemeName) -> None:
 
 @st.fragment(run_every=EVERY)
 def _watch_live(workspace: Workspace, name: str, theme: ThemeName) -> None:
-    _watch(workspace, name, theme, live=True)
+    with errors_shown("showing the grid"):  # what a fragment raises, no page can catch
+        _watch(workspace, name, theme, live=True)
 
 
 def _watch(workspace: Workspace, name: str, theme: ThemeName, *, live: bool) -> None:
@@ -251,27 +253,23 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any) -> 
 
 
 def cell_table(workspace: Workspace, name: str) -> Any:
-    """`ExperimentFolder.runs_table` with what is known of each run so far: ev_total, dead, loss, seconds."""
-    import pandas as pd
-
+    """`ExperimentFolder.runs_table` with `ev_total` and `dead` of each run as far as they are known."""
     experiment = workspace.experiment(name)
     table = experiment.runs_table()
     job = workspace.jobs.latest(name)
     live = job.progress().get("cells", {}) if job else {}
-    figures = pd.DataFrame(
-        [{"id": run, **{m: cell.get(m) for m in ("ev_total", "dead", "loss")}} for run, cell in live.items()],
-        columns=["id", "ev_total", "dead", "loss"],
-    ).set_index("id")
     known = workspace.runs_table()
-    if not known.empty:
-        measured = known.set_index("id")
-        split = "validation" if "validation.ev_total" in measured else "all"
-        for metric in ("ev_total", "dead"):
-            if f"{split}.{metric}" in measured:
-                finished = measured[f"{split}.{metric}"].dropna()
-                figures = figures.reindex(figures.index.union(finished.index.intersection(table["id"])))
-                figures.loc[figures.index.intersection(finished.index), metric] = finished
-    return table.join(figures.astype(float), on="id")
+    measured = known.set_index("id").to_dict("index") if not known.empty else {}
+    figures: dict[str, list[float]] = {"ev_total": [], "dead": []}
+    for run in table["id"]:
+        line = measured.get(run, {})
+        for metric, column in figures.items():
+            value = next(
+                (v for v in (line.get(f"validation.{metric}"), line.get(f"all.{metric}")) if v is not None and v == v),
+                live.get(run, {}).get(metric),
+            )
+            column.append(float("nan") if value is None else float(value))
+    return table.assign(**figures)
 
 
 def _interesting(runs: Any) -> str | None:

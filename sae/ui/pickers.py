@@ -242,26 +242,6 @@ def pick_run(
     return None if run is None else workspace.run(run)
 
 
-ELSEWHERE = "SAEs from elsewhere"
-
-
-def pick_any_run(workspace: Workspace, finished: bool = True) -> RunFolder | None:
-    """An experiment and a run of it; imported SAEs stand beside the experiments where there are some."""
-    names = [experiment.name for experiment in workspace.experiments()]
-    elsewhere = run_titles(workspace, None)
-    asked = address.get("run")
-    if address.get("experiment") is None and asked is not None:
-        if asked in elsewhere:
-            address.choose(experiment=ELSEWHERE)
-        else:
-            _follow_run(workspace, asked, names)
-    options = [*names, *([ELSEWHERE] if elsewhere else [])]
-    name = pick_choice("Experiment", options, name="experiment", carry=True, resets=("run", "feature"))
-    if name is None:
-        return None
-    return pick_run(workspace, None if name == ELSEWHERE else workspace.experiment(name), finished=finished)
-
-
 def run_titles(workspace: Workspace, experiment: ExperimentFolder | None) -> dict[str, str]:
     """What to call each run, by id: the factors that vary within the experiment; imported SAEs by their name."""
     if experiment is None:
@@ -270,12 +250,21 @@ def run_titles(workspace: Workspace, experiment: ExperimentFolder | None) -> dic
             return {}
         alone = table[table["experiment"].isna()] if "experiment" in table else table
         return dict(zip(alone["id"], alone["name"], strict=True))
+    named = _given_names(workspace)
     varied = [name for name, values in experiment.factors.items() if len(values) > 1]
     shown = varied or list(experiment.factors)
     return {
-        run["id"]: ", ".join(factor_text(name, run["factors"][name]) for name in shown)
+        run["id"]: named.get(run["id"]) or ", ".join(factor_text(name, run["factors"][name]) for name in shown)
         for run in experiment.content["runs"]
     }
+
+
+def _given_names(workspace: Workspace) -> dict[str, str]:
+    table = workspace.runs_table()
+    if table.empty:
+        return {}
+    renamed = table[table["name"] != table["id"]]
+    return dict(zip(renamed["id"], renamed["name"], strict=True))
 
 
 def factor_text(name: str, value: Any) -> str:

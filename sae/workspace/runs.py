@@ -59,11 +59,13 @@ class RunFolder:
 
     @property
     def title(self) -> str:
-        """What people call it: its factors, or its name if it came from elsewhere."""
+        """What people call it: the name it was given, else its factors."""
+        if name := self.config.get("name"):
+            return str(name)
         shown = [
             f"{key} {value:,}" if isinstance(value, int) else f"{key} {value}" for key, value in self.factors.items()
         ]
-        return ", ".join(shown) or str(self.config.get("name", self.id))
+        return ", ".join(shown) or self.id
 
     def history(self) -> pd.DataFrame:
         """Learning curves, a line per recorded step; empty before the first."""

@@ -1,0 +1,163 @@
+"""The tables of the Home page: all runs, all experiments, all jobs; filtered, sorted, ready to show."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from sae.ui.words import ago, seconds_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sae.workspace import Workspace
+
+ALL = "all"
+ALONE = "none"
+SORTS = {
+    "created": "Newest",
+    "name": "Name",
+    "validation.ev_total": "Explained variance",
+    "all.dead": "Dead features",
+    "k": "K",
+    "d_sae": "Dictionary size",
+    "seconds": "Time taken",
+}
+_DOWN_FIRST = ("created", "validation.ev_total", "seconds")
+_SHOWN = (
+    "name", "experiment", "layer", "position", "preset", "d_sae", "k", "seed", "validation.ev_total", "all.dead",
+    "validation.l0", "seconds", "status", "created", "activations",
+)  # fmt: skip
+
+
+def all_runs(workspace: Workspace) -> pd.DataFrame:
+    """Every run, a line each (see `sae.workspace.index`)."""
+    table = workspace.runs_table()
+    return table if table.empty else table.reindex(columns=list(dict.fromkeys([*_SHOWN, *table.columns])))
+
+
+def chosen_runs(
+    table: pd.DataFrame, text: str = "", experiment: str = ALL, sort: str = "created", turned: bool = False
+) -> pd.DataFrame:
+    """The lines that hold every word of `text` somewhere (`k=20` looks at one column), in the order asked for."""
+    if experiment != ALL:
+        table = table[table["experiment"].isna() if experiment == ALONE else table["experiment"] == experiment]
+    for word in text.lower().split():
+        table = table[_holding(table, word)]
+    down = (sort in _DOWN_FIRST) != turned
+    return table.sort_values(sort, ascending=not down, kind="stable", na_position="last")
+
+
+def _holding(table: pd.DataFrame, word: str) -> pd.Series:
+    column, equals, value = word.partition("=")
+    if equals and column in table:
+        return table[column].map(_text).str.lower() == value
+    columns = ("id", "name", "experiment", "activations", "status", "preset", "kind", "architecture")
+    found = table["id"].map(_text).str.lower().str.contains(word, regex=False)
+    for name in columns[1:]:
+        if name in table:
+            found |= table[name].map(_text).str.lower().str.contains(word, regex=False)
+    return found
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def shown_runs(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that people read, without those that are empty everywhere."""
+    shown = table[[column for column in _SHOWN if column in table and table[column].notna().any()]].copy()
+    if "all.dead" in shown:
+        shown["all.dead"] *= 100
+    if "created" in shown:
+        shown["created"] = shown["created"].map(lambda iso: ago(str(iso)))
+    return shown
+
+
+def run_columns() -> dict[str, Any]:
+    """Streamlit's column configuration for `shown_runs`."""
+    config = st.column_config
+    return {
+        "name": config.TextColumn("Run", width=205),
+        "experiment": config.TextColumn("Experiment", width=115),
+        "activations": config.TextColumn("Activations", width="small"),
+        "layer": config.NumberColumn("Layer", format="%d", width=55),
+        "position": config.NumberColumn("Position", format="%d", width=70),
+        "status": config.TextColumn("Status", width=65),
+        "preset": config.TextColumn("Recipe", width=85),
+        "d_sae": config.NumberColumn("d_sae", format="localized", width=65),
+        "k": config.NumberColumn("K", format="%d", width=50),
+        "seed": config.NumberColumn("Seed", format="%d", width=50),
+        "validation.ev_total": config.NumberColumn(
+            "EV", format="%.3f", width=60, help="Explained variance (EV_total) on validation rows."
+        ),
+        "all.dead": config.NumberColumn(
+            "Dead", format="%.1f %%", width=70, help="Share of features that are active on no row."
+        ),
+        "validation.l0": config.NumberColumn(
+            "L0", format="%.1f", width=60, help="Mean number of active features a row, on validation rows."
+        ),
+        "seconds": config.NumberColumn("Time", format="%.1f s", width=75, help="Training and measuring."),
+        "created": config.TextColumn("Begun", width=95),
+    }
+
+
+def experiments_table(workspace: Workspace, runs: pd.DataFrame) -> pd.DataFrame:
+    """A line an experiment: name, kind, activations, how many runs are trained, factors, when."""
+    import pandas as pd
+
+    done = runs[runs["status"] == "done"]["experiment"].value_counts() if len(runs) else {}
+    lines = []
+    for experiment in workspace.experiments():
+        total = len(experiment.run_ids())
+        trained = int(done.get(experiment.name, 0))
+        lines.append(
+            {
+                "name": experiment.name,
+                "kind": experiment.kind,
+                "activations": experiment.activations,
+                "trained": trained / total if total else 0.0,
+                "runs": f"{trained:,} of {total:,}",
+                "varies": "; ".join(
+                    f"{n} {', '.join(map(str, v))}" for n, v in experiment.factors.items() if len(v) > 1
+                ),
+                "created": ago(experiment.created),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def jobs_table(workspace: Workspace) -> pd.DataFrame:
+    """The newest hundred jobs, a line each."""
+    import pandas as pd
+
+    lines = []
+    for job in workspace.jobs.all():
+        took = (job.finished or time.time()) - job.started if job.started else None
+        lines.append(
+            {
+                "kind": job.kind,
+                "name": job.name,
+                "status": "stopped" if job.status == "cancelled" else job.status,
+                "device": job.device,
+                "time": seconds_text(took) if took is not None else "",
+                "queued": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created)),
+                "error": job.error or "",
+                "id": job.id,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+@st.cache_data(ttl=10, max_entries=4, show_spinner=False)
+def disk_used(root: str) -> dict[str, int]:
+    """Bytes by kind; at most ten seconds old, for it looks at every file."""
+    from pathlib import Path
+
+    from sae.workspace import Workspace
+
+    return Workspace(Path(root)).disk_used()
