@@ -139,9 +139,12 @@ class Workspace:
     def delete_experiment(self, name: str) -> None:
         """Delete an experiment and its runs. Raises UserError while a job of it is under way."""
         experiment = self.experiment(name)
-        active = [job.id for job in self.jobs.active() if job.name == name]
-        if active:
-            raise UserError(f"experiment {name!r} is under way as job {active[0]}: cancel it first")
+        active = [job for job in self.jobs.active() if job.name == name]
+        training = [job.id for job in active if job.kind != "map"]
+        if training:
+            raise UserError(f"experiment {name!r} is under way as job {training[0]}: cancel it first")
+        for job in active:
+            self.jobs.cancel(job.id)
         runs = experiment.run_ids()
         _remove(experiment.folder)
         for run in runs:

@@ -79,15 +79,18 @@ def make_maps(workspace: Workspace, spec: dict[str, Any], device: str, progress:
     """UMAP of the decoder rows of finished runs that have none yet; spec: runs."""
     from sae.analysis.maps import decoder_map
 
-    runs = [workspace.run(run) for run in spec["runs"] if (workspace.run_folder(run) / "metrics.json").exists()]
-    for number, run in enumerate(runs):
-        progress.update(number, len(runs), "maps")
-        if run.map() is None:
-            features = run.features()
-            table, parameters = decoder_map(run.weights()["W_dec"], ~features["dead"].to_numpy(bool))
-            write_json(run.folder / "map.json", parameters)
-            write_parquet(run.folder / "map.parquet", table)
-    progress.update(len(runs), len(runs), "maps")
+    for number, name in enumerate(spec["runs"]):
+        progress.update(number, len(spec["runs"]), "maps")
+        folder = workspace.run_folder(name)
+        if not (folder / "metrics.json").exists() or (folder / "map.parquet").exists():
+            continue
+        run = workspace.run(name)
+        features = run.features()
+        table, parameters = decoder_map(run.weights()["W_dec"], ~features["dead"].to_numpy(bool))
+        if folder.exists():  # not deleted meanwhile
+            write_json(folder / "map.json", parameters)
+            write_parquet(folder / "map.parquet", table)
+    progress.update(len(spec["runs"]), len(spec["runs"]), "maps")
 
 
 def run_demo(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
