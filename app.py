@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from sae.ui import address, entry, role
+from sae.ui import address, entry, role, style
 
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
@@ -23,6 +23,7 @@ groups = {
     ]
     for group, pages in PAGES.items()
 }
+style.apply()
 page = st.navigation(groups, position="hidden")
 with st.sidebar:
     st.markdown("**SAE Workbench**")

@@ -257,8 +257,8 @@ with page.errors_shown("showing this page"):
             nothing_here()
         else:
             st.caption(
-                "The demo captures 1,500 generated problems through the first blocks of a small language model and trains "
-                "a grid of SAEs on them under two recipes. It takes a few minutes and goes on if you close this page."
+                "The demo captures 1,500 generated problems through the first blocks of a small language model and "
+                "trains a grid of SAEs on them under two recipes. It goes on if you close this page."
             )
     else:
         links()

@@ -77,7 +77,24 @@ def estimate_experiment(workspace: Workspace, spec: dict[str, Any], device: str 
     Raises:
         UserError: for whatever is wrong with the specification.
     """
-    command = [sys.executable, "-m", "sae.workspace.probe", str(workspace.root), json.dumps(spec), device]
+    return _probe("sae.workspace.probe", str(workspace.root), json.dumps(spec), device)
+
+
+def estimate_capture(spec: dict[str, Any], device: str = "auto") -> dict[str, Any]:
+    """Cost of a capture: the model is loaded and one batch read, in a process of its own.
+
+    Returns:
+        `examples`, `rows`, `bytes` (of the array), `tokens`, `skipped`, `seconds` (of reading, without answers),
+        `d_in`, `n_layers`.
+
+    Raises:
+        UserError: for whatever is wrong with the specification.
+    """
+    return _probe("sae.workspace.capture_probe", json.dumps(spec), device)
+
+
+def _probe(module: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["the probe ended without a word"]
