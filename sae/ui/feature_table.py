@@ -114,9 +114,7 @@ def _found(table: pd.DataFrame, texts: Sequence[tuple[str, ...]], search: str) -
 
 def _has(table: pd.DataFrame, texts: Sequence[tuple[str, ...]], words: Sequence[str]) -> np.ndarray:
     bodies = texts if len(texts) else [()] * len(table)
-    wholes = [
-        f"{label}\n{chr(10).join(body)}".lower() for label, body in zip(table["label"], bodies, strict=True)
-    ]
+    wholes = [f"{label}\n{chr(10).join(body)}".lower() for label, body in zip(table["label"], bodies, strict=True)]
     return np.array([all(word in whole for word in words) for whole in wholes], bool)
 
 

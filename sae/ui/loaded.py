@@ -88,6 +88,43 @@ def splits_by_row(run: RunFolder) -> np.ndarray:
     return _columns(run)[1]
 
 
+def rows_of_example(run: RunFolder, example: int) -> np.ndarray:
+    """The rows of one example in the slice, ascending; found through an index that is built once."""
+    data = run.config["data"]
+    key = (str(workspace().root), data["activations"], data["sha256"], data["start"])
+    order, starts = _index(*key, slice_of(run))
+    if not 0 <= example < len(starts) - 1:
+        return np.empty(0, np.int64)
+    return order[starts[example] : starts[example + 1]]
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _index(root: str, activations: str, sha256: str, start: int, _slice: Slice) -> tuple[np.ndarray, np.ndarray]:
+    owner = _slice.rows["example"].to_numpy()
+    counts = np.bincount(owner) if len(owner) else np.zeros(0, np.int64)
+    return np.argsort(owner, kind="stable"), np.concatenate([[0], np.cumsum(counts)])
+
+
+def label_table(run: RunFolder) -> pd.DataFrame:
+    """The columns of the examples that are labels: those with 2 to 12 different values, a line an example."""
+    data = run.config["data"]
+    return _labels(str(workspace().root), data["activations"], data["sha256"], slice_of(run))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _labels(root: str, activations: str, sha256: str, _slice: Slice) -> pd.DataFrame:
+    from sae.ui.card_examples import label_columns
+
+    examples = _slice.activations.examples
+    kept = []
+    for name in label_columns(examples):
+        column = examples[name].dropna()
+        items = column.explode() if column.map(lambda cell: isinstance(cell, list | np.ndarray)).any() else column
+        if 2 <= items.astype(str).nunique() <= 12:
+            kept.append(name)
+    return examples[kept].reset_index(drop=True)
+
+
 def top_texts(run: RunFolder, n: int = 3, length: int = 160) -> list[tuple[str, ...]]:
     """For each feature the beginnings of the questions of its `n` strongest examples; () where there is no text."""
     return _top_texts(str(run.folder), _modified(run, "codes.safetensors"), n, length)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from sae.ui import reproduce as recipes
+from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def figure_panel(
 ) -> None:
     """Show a figure with its toolbar: explanation, table, downloads, Reproduce.
 
-    The figure's own title moves into the panel's head, and back into the files that are downloaded.
+    The figure's own title and subtitle move into the panel's head, and stand in the files that are downloaded.
 
     Args:
         table: the numbers of the figure, for the table and the CSV and JSON downloads.
@@ -52,9 +53,11 @@ def figure_panel(
         columns: Streamlit's `column_config` for the table.
         on_select: called when a point is clicked; `heat_map.clicked(key)` says which.
     """
-    title = title if title is not None else _plain_title(fig)
+    title = title if title is not None else str(fig.layout.title.text or "Figure")
+    said = str(fig.layout.title.subtitle.text or "")
+    caption = f"{meaning} {plain(said[:1].upper() + said[1:])}." if said else meaning
     with st.container(key=f"panel_{key}", gap="xxsmall"):
-        _head(title, n, meaning, lambda: toolbar(
+        _head(title, n, caption, lambda: toolbar(
             fig, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,
             reproduce=reproduce, columns=columns,
         ))  # fmt: skip
@@ -89,15 +92,15 @@ def toolbar(
     columns: Mapping[str, Any] | None = None,
 ) -> None:
     """Small buttons: what it means, its table, files to keep, how to make it again. `fig` None: a table's toolbar."""
-    with st.container(horizontal=True, gap=None, width="content", key=f"{key}_tools"):
+    with st.container(horizontal=True, gap=None, width="content", key=f"{key.removesuffix('_tools')}_tools"):
         if formula:
             with st.popover(":material/help:", type="tertiary", key=f"{key}_what", help=f"What it means: {title}"):
-                st.markdown(meaning)
-                st.markdown(formula)
+                st.markdown(f"{meaning}\n\n{formula}".strip())
         if fig is not None:
             with st.popover(":material/table_rows:", type="tertiary", key=f"{key}_table", help="Numbers as a table"):
+                shown, config = as_shown(table, columns)
                 st.dataframe(
-                    table, hide_index=True, column_config=dict(columns or {}), width=560, alt=f"Numbers of {title}",
+                    shown, hide_index=True, column_config=config, width=560, alt=f"Numbers of {title}",
                     height=min(38 + 35 * max(len(table), 1), 420),
                 )  # fmt: skip
         with st.popover(":material/download:", type="tertiary", key=f"{key}_save", help="Download"):
@@ -138,17 +141,22 @@ def png(fig: go.Figure) -> bytes:
         return to_png(fig, Path(folder) / "figure.png", width=900).read_bytes()
 
 
+# Small icons side by side: without the arrows that say "opens something", which every one of them does.
+_STYLE = """<style>
+[class*="_tools"] [data-testid="stPopoverButton"] { padding: 0 .3rem; min-height: 1.75rem; opacity: .75; }
+[class*="_tools"] [data-testid="stPopoverButton"]:is(:hover, :focus-visible, [aria-expanded="true"]) { opacity: 1; }
+[class*="_tools"] [data-testid="stPopoverButton"] > div > div[aria-hidden="true"] { display: none; }
+</style>"""
+
+
 def _head(title: str, n: int | str | None, meaning: str, tools: Callable[[], None]) -> None:
+    st.html(_STYLE)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        counted = "" if n is None else f" :gray[n = {count(n) if isinstance(n, int) else plain(n)}]"
-        st.markdown(f"**{plain(title)}**{counted}", width="stretch")
+        st.markdown(f"**{plain(title)}**", width="stretch")
         tools()
-    if meaning:
-        st.caption(meaning)
-
-
-def _plain_title(fig: go.Figure) -> str:
-    return str(fig.layout.title.text or "Figure")
+    counted = "" if n is None else f"n = {count(n) if isinstance(n, int) else plain(n)}."
+    if meaning or counted:
+        st.caption(f"{meaning} {counted}".strip())
 
 
 def _without_title(fig: go.Figure) -> go.Figure:
@@ -179,15 +187,25 @@ def table_panel(
     reproduce: Reproduce | None = None,
     columns: Mapping[str, Any] | None = None,
     height: int | None = None,
-    hidden: Sequence[str] = (),
+    on_select: Callable[[], None] | None = None,
 ) -> None:
-    """As `figure_panel`, for numbers that are shown as the table they are."""
+    """As `figure_panel`, for numbers that are shown as the table they are.
+
+    Args:
+        on_select: called when a cell is clicked; it stands in `st.session_state[key]["selection"]["cells"]`.
+    """
     with st.container(key=f"panel_{key}", gap="xxsmall"):
         _head(title, n, meaning, lambda: toolbar(
             None, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula, reproduce=reproduce
         ))  # fmt: skip
-        config = {**(columns or {}), **dict.fromkeys(hidden)}
-        st.dataframe(table, hide_index=True, column_config=config, alt=title,
-                     height="auto" if height is None else height)
-
-
+        table, config = as_shown(table, columns)
+        shared: dict[str, Any] = {
+            "hide_index": True,
+            "column_config": config,
+            "alt": title,
+            "height": "auto" if height is None else height,
+        }
+        if on_select is None:
+            st.dataframe(table, **shared)
+        else:
+            st.dataframe(table, key=key, on_select=on_select, selection_mode="single-cell", **shared)

@@ -23,11 +23,11 @@ class Reproduce:
 
 
 def show(reproduce: Reproduce) -> None:
-    """The two recipes and the hashes, to copy."""
+    """The two recipes and the hashes, to copy. Plain: Streamlit's syntax colours are too pale on paper."""
     st.markdown("**Command**")
-    st.code(reproduce.command, language="bash", wrap_lines=True)
+    st.code(reproduce.command, language=None, wrap_lines=True)
     st.markdown("**Python**")
-    st.code(reproduce.python, language="python", wrap_lines=True)
+    st.code(reproduce.python, language=None, wrap_lines=True)
     if reproduce.reads:
         st.markdown("**Read from** (SHA-256)")
         lines = [f"{digest}  {name}" for name, digest in reproduce.reads.items()]

@@ -1,0 +1,124 @@
+"""The examples of a feature's card: which rows, their text, and where in it the feature is active."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sae.analysis.examples import feature_examples, token_values
+from sae.ui import loaded
+from sae.ui.tokens import Example, segments
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sae.capture.store import Slice
+    from sae.workspace.runs import RunFolder
+
+LONGEST = 1500  # characters of one text on a card
+
+# Columns of examples.parquet that are texts, numbers of their own or identifiers, and no labels.
+NO_LABELS = frozenset(
+    {"question", "answer", "steps", "line", "group", "model_answer", "answer_log_prob", "final_answer", "id"}
+)
+
+
+def strata(run: RunFolder, feature: int, per_stratum: int, pre_activation: np.ndarray | None = None) -> pd.DataFrame:
+    """`sae.analysis.examples.feature_examples` of a run: row, example, activation, stratum."""
+    return feature_examples(
+        loaded.codes(run),
+        feature,
+        example=loaded.examples_by_row(run),
+        per_stratum=per_stratum,
+        pre_activation=pre_activation,
+    )
+
+
+def shown(run: RunFolder, feature: int, lines: pd.DataFrame) -> list[Example]:
+    """Lines of `strata` as the token strip draws them."""
+    piece = loaded.slice_of(run)
+    by_token = has_tokens(piece)
+    return [
+        one_example(run, piece, feature, int(row), int(example), float(activation), by_token)
+        for row, example, activation in zip(lines["row"], lines["example"], lines["activation"], strict=True)
+    ]
+
+
+def has_tokens(piece: Slice) -> bool:
+    """Whether examples have a row for each token, so that activations have a place in the text."""
+    if not {"char_start", "char_end"} <= set(piece.rows.columns):
+        return False
+    return len(piece.rows) > piece.rows["example"].nunique()
+
+
+def one_example(
+    run: RunFolder, piece: Slice, feature: int, row: int, example: int, activation: float, by_token: bool
+) -> Example:
+    """One row's example with its text, shaded where the rows are tokens."""
+    splits = loaded.splits_by_row(run)
+    heading = f"Example {example:,}"
+    aside = str(splits[row])
+    details = example_details(piece.activations.examples, example, piece.activations.manifest.get("text"))
+    if "question" not in piece.activations.examples:
+        return Example(
+            f"Row {row:,}", [("no text came with these activations", 0.0)], activation or None, aside, details
+        )
+    text = piece.activations.text(example)
+    if not by_token:
+        return Example(heading, [(cut(text, 0)[0], 0.0)], activation or None, aside, details)
+    rows = loaded.rows_of_example(run, example)
+    values = token_values(loaded.codes(run), feature, rows)
+    starts = piece.rows["char_start"].to_numpy()[rows]
+    ends = piece.rows["char_end"].to_numpy()[rows]
+    strongest = int(np.abs(values).argmax()) if len(values) else 0
+    part, offset = cut(text, int(starts[strongest]) if len(rows) else 0)
+    pieces = segments(part, starts - offset, ends - offset, values)
+    return Example(heading, pieces, activation or None, aside, details)
+
+
+def cut(text: str, around: int, longest: int = LONGEST) -> tuple[str, int]:
+    """At most `longest` characters of `text` with the place `around` among them, and where they start."""
+    if len(text) <= longest:
+        return text, 0
+    start = min(max(around - longest // 2, 0), len(text) - longest)
+    return text[start : start + longest], start
+
+
+def example_details(examples: pd.DataFrame, example: int, text: str | None) -> list[tuple[str, str]]:
+    """What is known about an example beside its text: reference answer, the model's, right or wrong, labels."""
+    line = examples.iloc[example]
+    found: list[tuple[str, str]] = []
+    if text != "question+answer" and _known(line.get("answer")):
+        found.append(("Reference answer", str(line["answer"])[:2000]))
+    if _known(line.get("model_answer")):
+        verdict = _verdict(line.get("correct"))
+        found.append((f"Model's answer{verdict}", str(line["model_answer"])[:2000]))
+    for name in label_columns(examples):
+        if _known(line.get(name)):
+            found.append((name.replace("_", " "), _words(line[name])))
+    return found[:14]
+
+
+def label_columns(examples: pd.DataFrame) -> list[str]:
+    """Columns that describe an example in few words: labels of the problems, and the user's own columns."""
+    return [str(name) for name in examples.columns if name not in NO_LABELS]
+
+
+def _known(value: Any) -> bool:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return False
+    return not (isinstance(value, str | list | tuple | np.ndarray) and len(value) == 0)
+
+
+def _verdict(value: Any) -> str:
+    if not _known(value):
+        return ""
+    return ", right" if bool(value) else ", wrong"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str):
+        return ", ".join(str(item) for item in value)[:300]
+    return str(value)[:300]

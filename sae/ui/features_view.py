@@ -1,0 +1,237 @@
+"""The Features page: the table beside the map, and the card of the chosen feature."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from sae.ui import address, feature_card, feature_table, heat_map, loaded, page, pickers, reproduce, role
+from sae.ui.panel import chart, toolbar
+from sae.ui.tables import as_shown
+from sae.ui.words import count, plain
+from sae.workspace.notes import Notes
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from sae.workspace import Workspace
+    from sae.workspace.runs import RunFolder
+
+HEIGHT = 228  # px of the table and the map: the card's first example stands above the fold
+COLOURS = {
+    "density": "density",
+    "max_activation": "largest activation",
+    "mean_activation": "mean activation",
+    "n_examples": "examples",
+    "max_decoder_cosine": "nearest decoder direction",
+    "decoder_norm": "decoder length",
+    "encoder_decoder_cosine": "encoder against decoder",
+    "labelled": "labelled or not",
+}
+_LOGARITHMIC = {"density", "n_examples"}
+_RISING = "-rising"
+
+
+class Choices(NamedTuple):
+    """What stands in the page's row of controls."""
+
+    search: str
+    show: str
+    sort: str
+    rising: bool
+
+
+def controls(run: RunFolder) -> Choices:
+    """Search, filter and order, all in the address."""
+    lists = Notes(run.folder).lists()
+    shown = [*feature_table.SHOWN, *(f"list {name}" for name in lists)]
+    search = pickers.pick_text(
+        "Search", name="search", placeholder="number, label or words of its examples",
+        help="A feature's number (317 or #317), or words that must all occur in its label or in the questions of its "
+        "three strongest examples.",
+    )  # fmt: skip
+    show = pickers.pick_choice(
+        "Show", shown, name="show", default="all", format=lambda name: feature_table.SHOWN.get(name, name)
+    )
+    orders = [f"{name}{way}" for name in feature_table.SORTS for way in ("", _RISING)]
+    order = pickers.pick_choice("Sort by", orders, name="sort", default="n_active", format=_order_title) or "n_active"
+    return Choices(search, show or "all", order.removesuffix(_RISING), order.endswith(_RISING))
+
+
+def _order_title(order: str) -> str:
+    name = feature_table.SORTS[order.removesuffix(_RISING)]
+    return f"{name}, rising" if order.endswith(_RISING) else name
+
+
+def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
+    """Table, map and card."""
+    features = loaded.features(run)
+    notes = Notes(run.folder, len(features))
+    texts: list[tuple[str, ...]] = []
+    with page.errors_shown("reading examples"):
+        texts = loaded.top_texts(run)
+    written, lists = notes.all(), notes.lists()
+    table = feature_table.listing(
+        features, written, lists, texts, search=choices.search, show=choices.show, sort=choices.sort,
+        rising=choices.rising,
+    )  # fmt: skip
+    order = table["feature"].tolist()
+    feature = chosen_feature(len(features), order)
+    left, right = st.columns([1.45, 1], gap="medium")
+    with left:
+        _table(run, table, feature, len(features))
+    with right:
+        _map(workspace, run, features, written, feature)
+    if feature is None:
+        _nothing(choices)
+    else:
+        feature_card.show(run, feature, order)
+
+
+def chosen_feature(d_sae: int, order: list[int]) -> int | None:
+    """The feature of the address, or the first of the list; for one that can't be, the nearest there is, said so."""
+    asked = address.get("feature")
+    first = order[0] if order else None
+    if asked is None:
+        return first
+    try:
+        feature = int(asked)
+    except ValueError:
+        page.note(f"The address asks for feature {asked!r}, which is no number.")
+        return first
+    if 0 <= feature < d_sae:
+        return feature
+    nearest = min(max(feature, 0), d_sae - 1)
+    page.note(f"There is no feature {feature}: this SAE has features 0 to {d_sae - 1:,}. This is {nearest:,}.")
+    return nearest
+
+
+def _nothing(choices: Choices) -> None:
+    said = f"No feature is found by “{choices.search}”" if choices.search else "No feature is here"
+    if choices.show != "all":
+        said += f" among those shown ({feature_table.SHOWN.get(choices.show, choices.show)})"
+    st.info(plain(said) + ".")
+    st.button("Show all features", on_click=address.choose, kwargs={"drop": ("search", "show")})
+
+
+def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int) -> None:
+    key = "feature_table"
+
+    def opened() -> None:
+        cells = st.session_state[key]["selection"]["cells"]
+        if cells and cells[0][0] < len(table):
+            address.choose(feature=int(table["feature"].iloc[cells[0][0]]))
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        said = count(d_sae) if len(table) == d_sae else f"{count(len(table))} of {count(d_sae)}"
+        st.markdown(f"**{said} features**", width="stretch")
+        toolbar(
+            None, table, key="feature_table_tools", title="Features", filename=f"{run.id}-features",
+            reproduce=reproduce.of_run(run, f"run features {run.id} --json", "run.features()"),
+        )  # fmt: skip
+    shown, config = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns())
+    st.dataframe(
+        shown, hide_index=True, key=key, on_select=opened, selection_mode="single-cell",
+        height=HEIGHT, column_config=config, alt="Features; a click opens one",
+        placeholder="–",
+    )  # fmt: skip
+
+
+def _map(
+    workspace: Workspace,
+    run: RunFolder,
+    features: pd.DataFrame,
+    written: dict[int, Any],
+    feature: int | None,
+) -> None:
+    place = loaded.feature_map(run)
+    if not place.final:
+        _request(workspace, run)
+    key = "feature_map"
+
+    def opened() -> None:
+        found = heat_map.clicked(key)
+        if isinstance(found, list) and found:
+            address.choose(feature=int(found[0]))
+
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{plain(place.title.split(' of ')[0])} map**", width="stretch")
+        with st.container(width=150):
+            colour = pickers.pick_choice(
+                "Map colour", list(COLOURS), name="colour", default="density", format=COLOURS.__getitem__, visible=False
+            )
+        figure, table = _figure(run, place, features, written, colour or "density")
+        if feature is not None:
+            figure = _marked(figure, place.table, feature)
+        toolbar(
+            figure, table, key="feature_map_tools", title=place.title, filename=f"{run.id}-map",
+            meaning="Features whose decoder directions are alike lie together; a click opens one.",
+            formula=f"Made by {plain(place.method)}. Distances on a UMAP are not metric: neighbours mean something, "
+            "gaps and sizes don't.",
+            reproduce=reproduce.of_run(
+                run, f"run features {run.id} --json",
+                "from sae.analysis.maps import decoder_map\nfrom sae.figures.map import feature_map\n\n"
+                'features = run.features()\ntable, how = decoder_map(run.weights()["W_dec"], ~features["dead"])\n'
+                'feature_map(table.merge(features, on="feature"), color="density", log_color=True).show()'),
+        )  # fmt: skip
+    chart(figure, key=key, alt=f"{place.title}: {place.method}", on_select=opened, height=HEIGHT - 25)
+    waiting = "" if place.final else "; principal axes until the UMAP is made"
+    st.caption(f"n = {count(len(place.table))} living features by decoder direction{waiting}.")
+
+
+def _figure(
+    run: RunFolder, place: loaded.Place, features: pd.DataFrame, written: dict[int, Any], colour: str
+) -> tuple[go.Figure, pd.DataFrame]:
+    """The map without a mark on it, made once for a colour and the labels that stand at the time."""
+    labels = tuple(sorted((feature, note.label) for feature, note in written.items() if note.label))
+    modified = (run.folder / "features.parquet").stat().st_mtime_ns
+    return _drawn(str(run.folder), modified, colour, page.theme(), labels, place.final, place, features)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _drawn(
+    folder: str, modified: int, colour: str, theme: Any, labels: tuple[tuple[int, str], ...], final: bool,
+    _place: loaded.Place, _features: pd.DataFrame,
+) -> tuple[go.Figure, pd.DataFrame]:  # fmt: skip
+    from sae.figures.map import feature_map
+
+    known = dict(labels)
+    numbers = ["feature", *(name for name in COLOURS if name in _features)]
+    table = _place.table.merge(_features[numbers], on="feature", how="left")
+    table["label"] = [known.get(int(feature), "") for feature in table["feature"]]
+    table["labelled"] = ["labelled" if label else "not labelled" for label in table["label"]]
+    method = "pca" if "principal" in _place.method else "umap"
+    figure = feature_map(
+        table, color=colour, method=method, log_color=colour in _LOGARITHMIC, text="label", theme=theme, height=HEIGHT
+    )
+    figure.update_layout(margin={"l": 6, "r": 6, "t": 8, "b": 6}, xaxis_title=None, yaxis_title=None)
+    return figure, table
+
+
+def _marked(figure: go.Figure, places: pd.DataFrame, feature: int) -> go.Figure:
+    """A copy of the map with a ring around one feature; the dead have no place on it."""
+    import plotly.graph_objects as go
+
+    found = places[places["feature"] == feature]
+    if found.empty:
+        return figure
+    ink = figure.layout.font.color
+    ring = go.Scatter(
+        x=found["x"].astype(float), y=found["y"].astype(float), mode="markers", hoverinfo="skip", showlegend=False,
+        marker={"size": 17, "color": "rgba(0,0,0,0)", "line": {"color": ink, "width": 2.5}}, name="chosen",
+    )  # fmt: skip
+    return go.Figure([*figure.data, ring], figure.layout)
+
+
+def _request(workspace: Workspace, run: RunFolder) -> None:
+    """Ask once for the map that is missing; whoever may only read waits for somebody else to."""
+    from sae.ui.jobs_view import keep_working
+    from sae.workspace.start import request_maps
+
+    name = run.config.get("experiment") or run.id
+    if not role.may_change() or workspace.jobs.latest(name, "map") is not None:
+        return
+    request_maps(workspace, name, [run.id])
+    keep_working(workspace)

@@ -1,0 +1,393 @@
+"""What the Grid page shows of an experiment: heat maps, differences, the frontier, configurations, runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from sae.figures.grid import difference_heat_map, grid_heat_map
+from sae.figures.style import metric_title
+from sae.ui import address, empty, grid_data, heat_map, page, pickers
+from sae.ui.panel import figure_panel, table_panel
+from sae.ui.reproduce import Reproduce, experiment_command
+from sae.ui.tables import as_shown
+from sae.ui.words import count, number, plain, share
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sae.workspace import Workspace
+    from sae.workspace.experiments import ExperimentFolder
+
+BIG, SMALL = 345, 270  # px, the height of the chosen figure and of the others
+SIX = ("ev_total", "ev_flat", "dead", "mean_activation", "max_activation", "mse")
+EVERY = 2.0  # s between looks at an experiment that trains
+_SEEDS_TOGETHER = "mean"
+
+
+def splits_of(experiment: ExperimentFolder) -> list[str]:
+    """The splits that its finished runs were measured on; before the first, the usual ones."""
+    done = next((run for run in experiment.runs() if run.done), None)
+    return list(done.metrics) if done is not None else ["validation", "train", "all"]
+
+
+def axes_of(experiment: ExperimentFolder) -> tuple[str, str]:
+    """The two factors of the heat maps: dictionary size and K, else the first two that vary."""
+    names = [name for name in experiment.factors if name not in ("seed", "preset")]
+    if "d_sae" in names and "k" in names:
+        return "d_sae", "k"
+    varied = [name for name in names if len(experiment.factors[name]) > 1] + names + list(experiment.factors)
+    return varied[0], next((name for name in varied if name != varied[0]), varied[0])
+
+
+def pick_factors(experiment: ExperimentFolder) -> dict[str, Any]:
+    """A value for every factor that the heat maps' axes don't show; None for all seeds together."""
+    chosen: dict[str, Any] = {}
+    for name, values in experiment.factors.items():
+        if name in axes_of(experiment):
+            continue
+        if name == "seed" and len(values) > 1:
+            found = pickers.pick_choice(
+                "Seed", [_SEEDS_TOGETHER, *values], name="seed", default=_SEEDS_TOGETHER, format=_seed_text
+            )
+            chosen[name] = None if found == _SEEDS_TOGETHER else found
+        elif len(values) > 1:
+            chosen[name] = pickers.pick_choice(
+                "Recipe" if name == "preset" else name.replace("_", " "), values, name=name, carry=True
+            )
+    return chosen
+
+
+def _seed_text(value: Any) -> str:
+    return "mean of all" if value == _SEEDS_TOGETHER else str(value)
+
+
+def show(view: str, workspace: Workspace, experiment: ExperimentFolder, split: str, chosen: Mapping[str, Any]) -> None:
+    """Draw one view; while the experiment trains, it is drawn again every two seconds."""
+    job = workspace.jobs.latest(experiment.name)
+    busy = job is not None and job.active
+    views = {
+        "heat-maps": heat_maps,
+        "difference": difference,
+        "frontier": frontier,
+        "configurations": configurations,
+        "runs": runs,
+    }
+    draw = views[view]
+
+    @st.fragment(run_every=EVERY if busy else None)
+    def live() -> None:
+        with page.errors_shown("drawing the grid"):
+            now = workspace.jobs.latest(experiment.name)
+            if busy and (now is None or not now.active):
+                st.rerun()
+            table = grid_data.runs_with_metrics(experiment, split)
+            if busy or not (table["state"] == "done").all():
+                _progress_line(table)
+            draw(workspace, experiment, table, split, chosen)
+
+    live()
+
+
+def _progress_line(table: pd.DataFrame) -> None:
+    states = table["state"].value_counts()
+    order = ("done", "running", "queued", "failed", "cancelled")
+    words = [f"{states[state]} {state}" for state in order if state in states]
+    st.caption(f"{count(len(table))} runs: {', '.join(words)}.")
+
+
+def heat_maps(
+    workspace: Workspace, experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: Mapping[str, Any]
+) -> None:
+    """One figure large, the others below; a click opens the run."""
+    here = grid_data.matching(table, chosen)
+    offered = [name for name in grid_data.METRICS if name in here or name in SIX]
+    left, right = st.columns([1.5, 1], gap="medium")
+    with left:
+        metric = pickers.pick_choice(
+            "Metric", offered, name="metric", default="ev_total", format=metric_title, visible=False
+        )
+        one(experiment, here, metric or "ev_total", split, chosen, BIG)
+    with right:
+        _chooser(here, experiment)
+        beside(experiment, here, split)
+    others = [name for name in SIX if name != metric]
+    for start in range(0, len(others), 3):
+        for column, name in zip(st.columns(3, gap="medium"), others[start : start + 3], strict=False):
+            with column:
+                one(experiment, here, name, split, chosen, SMALL)
+
+
+def one(
+    experiment: ExperimentFolder, table: pd.DataFrame, metric: str, split: str, chosen: Mapping[str, Any], height: int
+) -> None:
+    """The heat map of one metric."""
+    x, y = axes_of(experiment)
+    if metric not in table:
+        table = table.assign(**{metric: float("nan")})
+    figure = grid_heat_map(
+        table, metric, x=x, y=y, theme=page.theme(), height=height,
+        x_values=experiment.factors[x], y_values=experiment.factors[y],
+    )  # fmt: skip
+    meaning, formula = grid_data.METRICS[metric]
+    small = height == SMALL
+    key = f"heat_{metric}"
+    factors = list(experiment.factors)
+    shown = table[["run", "state", *factors, metric]]
+    figure_panel(
+        heat_map.as_svg(figure), shown, key=key,
+        title=grid_data.short_title(metric) if small else metric_title(metric),
+        meaning="" if small else meaning, formula=f"{meaning}\n\n{formula}" if small else formula,
+        n=_n_words(experiment, split), filename=f"{experiment.name}-{metric}-{split}",
+        reproduce=_reproduce(experiment, metric, split, chosen),
+        columns=grid_data.metric_columns(shown, ["k", "d_sae"]),
+        on_select=heat_map.when_clicked(key, open_cell),
+    )  # fmt: skip
+
+
+def open_cell(found: list[str]) -> None:
+    """What a click on a cell does: the Run page of its run; with several seeds, a choice beside the figure."""
+    if len(found) == 1:
+        st.session_state["grid_open"] = found[0]
+    else:
+        address.choose(cell=",".join(found))
+
+
+def _chooser(table: pd.DataFrame, experiment: ExperimentFolder) -> None:
+    """Follow a click: to the run, or to the seeds of the cell that was clicked."""
+    opened = st.session_state.pop("grid_open", None)
+    if opened is not None:
+        st.switch_page("pages/run.py", query_params={"experiment": experiment.name, "run": opened})
+    asked = (address.get("cell") or "").split(",")
+    lines = table[table["run"].isin(asked)]
+    if lines.empty:
+        return
+    factors = list(experiment.factors)
+    with st.container(border=True, gap="xsmall", key="cell_runs"):
+        st.markdown(f"**{plain(grid_data.name_of(lines.iloc[0].to_dict(), factors))}**: choose a seed")
+        with st.container(horizontal=True, gap="medium"):
+            for line in lines.to_dict("records"):
+                ev = f", EV {number(line.get('ev_total'))}" if line.get("ev_total") is not None else ""
+                empty.link("run", f"seed {line['seed']}{ev}", experiment=experiment.name, run=line["run"])
+
+
+def beside(experiment: ExperimentFolder, table: pd.DataFrame, split: str) -> None:
+    """What the explained variance has to beat, cell by cell."""
+    from sae.ui.baselines import baseline_table
+
+    lines = baseline_table(experiment, table, split)
+    if lines.empty:
+        st.caption("Baselines appear with the first finished run.")
+        return
+    table_panel(
+        lines, key="baselines", title="Beside baselines", n=_n_words(experiment, split),
+        meaning="Explained variance of the SAE, of PCA with as many components as K, and of a random dictionary.",
+        formula="**PCA**: K principal components of the train rows. **Random dictionary**: d_sae random unit "
+        "directions, tied encoder, top-K, one scale fitted on train rows. **Mean predictor**: $EV_{total} = 0$ by "
+        "definition; its $EV_{flat}$ is in the table.",
+        filename=f"{experiment.name}-baselines-{split}", columns=grid_data.metric_columns(lines, ["k", "d_sae"])
+        | {name: st.column_config.NumberColumn(title, format="%.3f", help=help) for name, title, help in (
+            ("sae", "SAE", "ev_total of the run, mean over seeds"),
+            ("pca", "PCA-K", "ev_total of K principal components"),
+            ("lead", "SAE - PCA", "how far the SAE is above PCA"),
+            ("random_dictionary", "Random", "ev_total of a random dictionary"),
+            ("mean_predictor_flat", "Mean, flat", "ev_flat of predicting the training mean"))},
+        reproduce=_reproduce(experiment, "ev_total", split, {}),
+    )  # fmt: skip
+
+
+def difference(
+    workspace: Workspace, experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: Mapping[str, Any]
+) -> None:
+    """Another experiment, or another recipe of this one, minus what the pickers above show."""
+    from sae.analysis.differences import difference as cell_difference
+
+    names = [other.name for other in workspace.experiments()]
+    x, y = axes_of(experiment)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        metric = pickers.pick_choice(
+            "Metric", list(grid_data.METRICS), name="metric", default="ev_total", format=metric_title
+        )
+        other_name = pickers.pick_choice("Compared with experiment", names, name="with", default=experiment.name)
+        other = workspace.experiment(other_name or experiment.name)
+        recipes = list(other.factors.get("preset", []))
+        here = chosen.get("preset", (experiment.factors.get("preset") or [None])[0])
+        preferred = [r for r in recipes if r != here] if other.name == experiment.name else recipes
+        recipe = None
+        if recipes:
+            first = (preferred or recipes)[0]
+            recipe = pickers.pick_choice("Recipe", [first, *[r for r in recipes if r != first]], name="with_preset")
+    metric = metric or "ev_total"
+    left = grid_data.matching(table, chosen)
+    right = grid_data.matching(grid_data.runs_with_metrics(other, split), {"preset": recipe} if recipes else {})
+    for side, name in ((left, experiment.name), (right, other.name)):
+        if metric not in side or side[metric].notna().sum() == 0:
+            st.info(f"No finished run of {plain(name)} has {metric_title(metric).lower()} on {split} rows yet.")
+            return
+    missing = [name for name in (x, y) if name not in right]
+    if missing:
+        st.info(f"{plain(other.name)} does not vary {missing[0]}: there are no cells to compare.")
+        return
+    cells = cell_difference(left, right, metric, on=[y, x])
+    cells["run"] = cells.merge(
+        right.groupby([y, x], sort=False)["run"].agg(",".join).reset_index(), on=[y, x], how="left"
+    )["run"]
+    before = f"{experiment.name}{f' {here}' if here else ''}"
+    after = f"{other.name}{f' {recipe}' if recipe else ''}"
+    cells = cells.astype({"run": object})
+    cells["run"] = cells["run"].where(cells["run"].notna(), None)
+    figure = difference_heat_map(cells, metric=metric, x=x, y=y, theme=page.theme(), height=BIG)
+    key = f"difference_{metric}"
+    drawn, listed = st.columns([1.5, 1], gap="medium")
+    with listed:
+        titles = {"left": before, "right": after, "difference": "Difference", "standard_error": "SE"}
+        kind = grid_data.metric_columns(cells.rename(columns={"left": metric}), [])[metric]["type_config"]
+        sides = {side: {**st.column_config.NumberColumn(title), "type_config": kind} for side, title in titles.items()}
+        shown, config = as_shown(cells[[y, x, *titles]], {**grid_data.metric_columns(cells, ["k", "d_sae"]), **sides})
+        st.dataframe(shown, hide_index=True, alt="Cells of both experiments", column_config=config)
+    with drawn:
+        figure_panel(
+            heat_map.as_svg(figure), cells, key=key, title=f"{after} minus {before}: {metric_title(metric)}",
+            meaning="Blue: the second has less; orange: it has more. The spread is the standard error over seeds. "
+            "A click opens the second one's run.",
+            formula=r"$$\bar m_{second} - \bar m_{first}, \quad SE = \sqrt{s_1^2 / n_1 + s_2^2 / n_2}$$ over seeds; no "
+            "standard error with fewer than two seeds on a side.",
+            n=_n_words(experiment, split), filename=f"{after}-minus-{before}-{metric}-{split}".replace(" ", "-"),
+            reproduce=Reproduce(
+                "\n".join(f"python -m sae experiment show {one.name} --json" for one in (experiment, other)),
+                "from sae.analysis.differences import difference\nfrom sae.ui.grid_data import runs_with_metrics\n"
+                "from sae.workspace import Workspace\n\nworkspace = Workspace.at()\n"
+                f'left = runs_with_metrics(workspace.experiment("{experiment.name}"), "{split}")\n'
+                f'right = runs_with_metrics(workspace.experiment("{other.name}"), "{split}")\n'
+                f'difference(left, right, "{metric}", on=["{y}", "{x}"])',
+                hashes(experiment) | hashes(other),
+            ),
+            columns=grid_data.metric_columns(cells, ["k", "d_sae"]), on_select=heat_map.when_clicked(key, open_cell),
+        )  # fmt: skip
+    opened = st.session_state.pop("grid_open", None)
+    if opened is not None:
+        st.switch_page("pages/run.py", query_params={"experiment": other.name, "run": opened})
+
+
+def frontier(
+    workspace: Workspace, experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: Mapping[str, Any]
+) -> None:
+    """Configurations that no other one beats, under objectives that the reader chooses."""
+    from sae.ui.frontier import show as show_frontier
+
+    show_frontier(experiment, table, split, chosen)
+
+
+def configurations(
+    workspace: Workspace, experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: Mapping[str, Any]
+) -> None:
+    """What a declared rule picks for each use, beside what the published report picked."""
+    from sae.analysis.guide import recommend
+
+    lines = grid_data.configurations(grid_data.matching(table, chosen), list(experiment.factors))
+    if not {"k", "d_sae", "ev_total", "dead"} <= set(lines.columns) or lines.empty:
+        st.info("Recommendations appear with the first finished run of a grid over K and d_sae.")
+        return
+    factors = grid_data.varied(lines, list(experiment.factors))
+    st.caption(
+        f"Each rule is applied to {count(len(lines))} measured configurations on {split} rows; seeds are averaged. "
+        "Beside it stands what the published report recommended, from its own table."
+    )
+    for start in (0, 2):
+        for column, found in zip(st.columns(2, gap="medium"), recommend(lines)[start : start + 2], strict=False):
+            with column, st.container(border=True, gap="xsmall", height="stretch"):
+                st.markdown(f"**{plain(found.use)}**")
+                st.caption(plain(found.rule))
+                _pick("Here", lines, found.pick_index, found.reason, experiment, factors)
+                if found.runner_up_index is not None:
+                    _pick("Runner-up", lines, found.runner_up_index, found.runner_up_reason, experiment, factors)
+                else:
+                    st.caption(f"Runner-up: {plain(found.runner_up_reason)}")
+                _reports_pick(lines, found.report_pick, found.report_words, experiment)
+
+
+def _pick(
+    word: str, lines: pd.DataFrame, index: object, reason: str, experiment: ExperimentFolder, factors: list[str]
+) -> None:
+    if index is None:
+        st.markdown(f"{word}: {plain(reason)}")
+        return
+    line = lines.loc[index]
+    with st.container(gap=None):
+        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
+            st.markdown(f"{word}:", width="content")
+            label = grid_data.name_of(line.to_dict(), factors)
+            empty.link("run", label, experiment=experiment.name, run=line["run"])
+        st.caption(plain(reason))
+
+
+def _reports_pick(lines: pd.DataFrame, pick: tuple[int, int] | None, words: str, experiment: ExperimentFolder) -> None:
+    if pick is None:
+        return
+    k, d_sae = pick
+    said = f"The report: K {k}, {d_sae:,} features (“{words}”)."
+    same = lines[(lines["k"] == k) & (lines["d_sae"] == d_sae)]
+    if same.empty:
+        st.caption(plain(f"{said} Not in this grid."))
+        return
+    line = same.iloc[0]
+    ev, dead = number(line["ev_total"]), share(line["dead"])
+    st.caption(plain(f"{said} Here it has explained variance {ev}, {dead} dead."))
+
+
+def runs(
+    workspace: Workspace, experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: Mapping[str, Any]
+) -> None:
+    """Every run with its metrics; a row opens it."""
+    order = ["run", *experiment.factors, "state", *[m for m in grid_data.METRICS if m in table], "seconds", "error"]
+    lines = table[[name for name in order if name in table]]
+
+    def open_row() -> None:
+        cells = st.session_state["grid_runs"]["selection"]["cells"]
+        if cells:
+            st.session_state["grid_open"] = lines["run"].iloc[cells[0][0]]
+
+    st.caption("A click on a line opens the run.")
+    shown, config = as_shown(lines, grid_data.metric_columns(lines, ["k", "d_sae"]))
+    st.dataframe(
+        shown, hide_index=True, key="grid_runs", on_select=open_row, selection_mode="single-cell", height=480,
+        column_config=config, alt=f"Runs of {experiment.name}",
+    )  # fmt: skip
+    opened = st.session_state.pop("grid_open", None)
+    if opened is not None:
+        st.switch_page("pages/run.py", query_params={"experiment": experiment.name, "run": opened})
+
+
+def _n_words(experiment: ExperimentFolder, split: str) -> str | None:
+    done = next((run for run in experiment.runs() if run.done), None)
+    if done is None:
+        return None
+    rows = done.config["data"]["rows"]
+    n = sum(rows.values()) if split == "all" else rows.get(split, 0)
+    return f"{n:,} {'' if split == 'all' else split + ' '}rows"
+
+
+def _reproduce(experiment: ExperimentFolder, metric: str, split: str, chosen: Mapping[str, Any]) -> Reproduce:
+    command = f"{experiment_command(experiment.spec)}\npython -m sae experiment show {experiment.name} --json"
+    x, y = axes_of(experiment)
+    kept = {name: value for name, value in chosen.items() if value is not None}
+    python = (
+        "from sae.figures.grid import grid_heat_map\nfrom sae.ui.grid_data import matching, runs_with_metrics\n"
+        "from sae.workspace import Workspace\n\n"
+        f'table = runs_with_metrics(Workspace.at().experiment("{experiment.name}"), "{split}")\n'
+        f'grid_heat_map(matching(table, {kept!r}), "{metric}", x="{x}", y="{y}").show()'
+    )
+    return Reproduce(command, python, hashes(experiment))
+
+
+def hashes(experiment: ExperimentFolder) -> dict[str, str]:
+    """SHA-256 of the activations and the weights of every finished run, by name."""
+    reads = {f"activations/{experiment.activations}/activations.npy": experiment.content.get("activations_sha256", "")}
+    for run in experiment.runs():
+        if run.done:
+            digest = run.results.get("sha256", {}).get("weights.safetensors")
+            if digest:
+                reads[f"runs/{run.id}/weights.safetensors"] = digest
+    return reads
