@@ -61,7 +61,7 @@ def data_directions(config: TrainingConfig, x: Tensor, principal: Tensor | None,
     """
     centred = x - x.mean(0)
     n, d_in = centred.shape
-    pairs = min(config.principal_pairs or config.k, config.d_sae // 2, d_in, max(1, n - 1))
+    pairs = min(config.principal_pairs or config.k, config.d_sae // 4, d_in, n - 1)
     if principal is None:
         principal = principal_directions(centred)
     kept = principal[:, :pairs].to(centred.dtype).cpu()
