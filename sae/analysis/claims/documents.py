@@ -16,9 +16,9 @@ from sae.common.files import read_json
 
 FOLDER = Path(__file__).resolve().parents[3] / "data" / "claims"
 EVIDENCE = {
-    "document": "arithmetic on its own numbers",
+    "document": "its own numbers",
     "measured": "measured here",
-    "record": "read in its code or data",
+    "record": "its code",
 }
 _FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 _NEEDED = ("id", "section", "words", "says", "formula", "ours", "check", "evidence", "rule")
@@ -49,7 +49,7 @@ class Claim:
     """`says` as a number, where a chart or a tolerance needs it."""
     page: str | None = None
     """Page that shows the evidence, and its choices; `{experiment}`, `{preset}` and `{run}` are filled in."""
-    query: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str | list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -88,15 +89,13 @@ def evaluate(documents: Sequence[Document], measured: Mapping[str, Measured] | N
 
 
 def _link(
-    page: str | None, query: Mapping[str, str], fields: Mapping[str, str | None]
-) -> tuple[str | None, dict[str, str]]:
+    page: str | None, query: Mapping[str, Any], fields: Mapping[str, str | None]
+) -> tuple[str | None, dict[str, Any]]:
     """The page of a claim's evidence with its choices filled in; none while a choice that it needs is not there."""
     filled = {}
-    for name, text in query.items():
-        if text.startswith("{"):
-            value = fields.get(text.strip("{}"))
-            if value is None:
-                return None, {}
-            text = value
-        filled[name] = text
+    for name, item in query.items():
+        value = fields.get(item.strip("{}")) if isinstance(item, str) and item.startswith("{") else item
+        if value is None:
+            return None, {}
+        filled[name] = value
     return page, filled

@@ -144,12 +144,12 @@ def steps(claim: Claim, document: Document, measured: Measured | None) -> Findin
     if not total:
         return untestable(f"the grid has one value of {along} alone")
     verdict = REPRODUCED if held == total else DIFFERS if held > total / 2 else REFUTED
-    reason = (
-        ""
-        if not against
-        else f"not on the way to {', '.join(against[:3])}"
-        + (f" and {len(against) - 3} more" if len(against) > 3 else "")
-    )
+    reason = ""
+    if against:
+        more = f" and {len(against) - 3} more" if len(against) > 3 else ""
+        reason = f"not on the way to {', '.join(against[:3])}{more}"
+        if measured is None or claim.evidence == "document" or measured.lines("all")["seed"].nunique() < 2:
+            reason += "; from one seed, so that small steps may be chance"
     return Finding(verdict, f"at {held} of {total} steps", reason, held / total, n=total)
 
 
