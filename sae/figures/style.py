@@ -219,50 +219,47 @@ def new_figure(
         "automargin": True,
         "tickfont": {"size": 12, "color": t.muted},
     }
-    figure = go.Figure()
-    # nothing of plotly's own template: it would bring back its greys
-    figure.update_layout(
-        template={"layout": {"colorway": list(t.categories)}},
-        height=height,
-        font={"family": FONT, "size": 13, "color": t.ink},
-        paper_bgcolor=t.paper,
-        plot_bgcolor=t.paper,
-        margin={"l": 64, "r": 24, "t": 66 if subtitle else 46 if title else 20, "b": 54},
-        xaxis={**axis, "title": {"text": x_title, "font": {"size": 13, "color": t.ink}, "standoff": 8}},
-        yaxis={**axis, "title": {"text": y_title, "font": {"size": 13, "color": t.ink}, "standoff": 8}},
-        legend={
+    layout: dict[str, Any] = {
+        # nothing of plotly's own template: it would bring back its greys
+        "template": {"layout": {"colorway": list(t.categories)}},
+        "height": height,
+        "font": {"family": FONT, "size": 13, "color": t.ink},
+        "paper_bgcolor": t.paper,
+        "plot_bgcolor": t.paper,
+        "margin": {"l": 64, "r": 24, "t": 66 if subtitle else 46 if title else 20, "b": 54},
+        "xaxis": {**axis, "title": {"text": x_title, "font": {"size": 13, "color": t.ink}, "standoff": 8}},
+        "yaxis": {**axis, "title": {"text": y_title, "font": {"size": 13, "color": t.ink}, "standoff": 8}},
+        "legend": {
             "bgcolor": "rgba(0,0,0,0)",
             "font": {"size": 12, "color": t.ink},
             "title": {"font": {"size": 12, "color": t.muted}},
             "itemsizing": "constant",
         },
-        hoverlabel={
+        "hoverlabel": {
             "bgcolor": t.panel,
             "bordercolor": t.rule,
             "font": {"family": FONT, "size": 13, "color": t.ink},
             "align": "left",
         },
-        hovermode="closest",
-        bargap=0.06,
-        dragmode=False,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": t.muted, "activecolor": t.accent},
-    )
+        "hovermode": "closest",
+        "bargap": 0.06,
+        "dragmode": False,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": t.muted, "activecolor": t.accent},
+    }
     if title:
-        figure.update_layout(
-            title={
-                "text": title,
-                "x": 0,
-                "xref": "paper",
-                "xanchor": "left",
-                "y": 1,
-                "yref": "container",
-                "yanchor": "top",
-                "pad": {"t": 14, "l": 0},
-                "font": {"size": 16, "color": t.ink, "weight": 600},
-                "subtitle": {"text": subtitle, "font": {"size": 13, "color": t.muted}},
-            }
-        )
-    return figure
+        layout["title"] = {
+            "text": title,
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 14, "l": 0},
+            "font": {"size": 16, "color": t.ink, "weight": 600},
+            "subtitle": {"text": subtitle, "font": {"size": 13, "color": t.muted}},
+        }
+    return go.Figure(layout=layout)  # in one step: each update of a layout is validated anew
 
 
 def colorbar(title: str, theme: ThemeName, kind: str = "number") -> dict[str, Any]:

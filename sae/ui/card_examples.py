@@ -39,9 +39,9 @@ def strata(run: RunFolder, feature: int, per_stratum: int, pre_activation: np.nd
 def shown(run: RunFolder, feature: int, lines: pd.DataFrame) -> list[Example]:
     """Lines of `strata` as the token strip draws them."""
     piece = loaded.slice_of(run)
-    by_token = has_tokens(piece)
+    by_token, splits = has_tokens(piece), loaded.splits_by_row(run)
     return [
-        one_example(run, piece, feature, int(row), int(example), float(activation), by_token)
+        one_example(run, piece, splits, feature, int(row), int(example), float(activation), by_token)
         for row, example, activation in zip(lines["row"], lines["example"], lines["activation"], strict=True)
     ]
 
@@ -54,10 +54,16 @@ def has_tokens(piece: Slice) -> bool:
 
 
 def one_example(
-    run: RunFolder, piece: Slice, feature: int, row: int, example: int, activation: float, by_token: bool
+    run: RunFolder,
+    piece: Slice,
+    splits: np.ndarray,
+    feature: int,
+    row: int,
+    example: int,
+    activation: float,
+    by_token: bool,
 ) -> Example:
     """One row's example with its text, shaded where the rows are tokens."""
-    splits = loaded.splits_by_row(run)
     heading = f"Example {example:,}"
     aside = str(splits[row])
     details = example_details(piece.activations.examples, example, piece.activations.manifest.get("text"))

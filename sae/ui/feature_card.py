@@ -137,6 +137,11 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
         st.caption("No example in this group.")
         return
     values = loaded.codes(run).feature(feature)[1]
+    token_strip(
+        card_examples.shown(run, feature, lines), key="card_tokens", theme=page.theme(),
+        maximum=float(line["max_activation"]) if not dead else 0.0, signed=bool(len(values) and values.min() < 0),
+        scale=not dead,
+    )  # fmt: skip
     if not dead and not card_examples.has_tokens(piece):
         st.caption(
             "One row an example: the activation is that of the whole row"
@@ -146,11 +151,6 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
                 else "."
             )
         )
-    token_strip(
-        card_examples.shown(run, feature, lines), key="card_tokens", theme=page.theme(),
-        maximum=float(line["max_activation"]) if not dead else 0.0, signed=bool(len(values) and values.min() < 0),
-        scale=not dead,
-    )  # fmt: skip
 
 
 def _pre_activation(run: RunFolder, feature: int) -> np.ndarray:

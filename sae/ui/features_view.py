@@ -82,12 +82,12 @@ def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
     left, right = st.columns([1.45, 1], gap="medium")
     with left:
         _table(run, table, feature, len(features))
-    with right:
-        _map(workspace, run, features, written, feature)
     if feature is None:
         _nothing(choices)
     else:
         feature_card.show(run, feature, order)
+    with right:  # last: what is drawn of it is on its way to the browser, and the card need not wait for the map
+        _map(workspace, run, features, written, feature)
 
 
 def chosen_feature(d_sae: int, order: list[int]) -> int | None:
@@ -132,11 +132,23 @@ def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int)
             reproduce=reproduce.of_run(run, f"run features {run.id} --json", "run.features()"),
         )  # fmt: skip
     shown, config = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns())
+    _select(key, table, feature)
     st.dataframe(
         shown, hide_index=True, key=key, on_select=opened, selection_mode="single-cell",
         height=HEIGHT, column_config=config, alt="Features; a click opens one",
         placeholder="–",
     )  # fmt: skip
+
+
+def _select(key: str, table: pd.DataFrame, feature: int | None) -> None:
+    """Mark the line of the feature that is shown, however it was chosen, in the column where the visitor is."""
+    places = table.index[table["feature"] == feature] if feature is not None else []
+    state = st.session_state.get(key)
+    before = [tuple(cell) for cell in state["selection"]["cells"]] if state else []
+    column = before[0][1] if before else "feature"
+    cells = [(int(places[0]), column)] if len(places) else []
+    if cells != before:
+        st.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": cells}}
 
 
 def _map(
@@ -163,8 +175,7 @@ def _map(
                 "Map colour", list(COLOURS), name="colour", default="density", format=COLOURS.__getitem__, visible=False
             )
         figure, table = _figure(run, place, features, written, colour or "density")
-        if feature is not None:
-            figure = _marked(figure, place.table, feature)
+        _mark(figure, place.table, feature)
         toolbar(
             figure, table, key="feature_map_tools", title=place.title, filename=f"{run.id}-map",
             meaning="Features whose decoder directions are alike lie together; a click opens one.",
@@ -177,52 +188,54 @@ def _map(
                 'feature_map(table.merge(features, on="feature"), color="density", log_color=True).show()'),
         )  # fmt: skip
     chart(figure, key=key, alt=f"{place.title}: {place.method}", on_select=opened, height=HEIGHT - 25)
-    waiting = "" if place.final else "; principal axes until the UMAP is made"
-    st.caption(f"n = {count(len(place.table))} living features by decoder direction{waiting}.")
+    said = "by decoder direction" if place.final else "; principal axes until the UMAP is made"
+    st.caption(f"n = {count(len(place.table))} living{'' if said.startswith(';') else ' features '}{said}.")
 
 
 def _figure(
     run: RunFolder, place: loaded.Place, features: pd.DataFrame, written: dict[int, Any], colour: str
 ) -> tuple[go.Figure, pd.DataFrame]:
-    """The map without a mark on it, made once for a colour and the labels that stand at the time."""
+    """The map with a ring as its last trace, made once a session for a colour and the labels that stand at the time.
+
+    It is kept in the session, and not shared: moving the ring is much cheaper than copying the figure.
+    """
     labels = tuple(sorted((feature, note.label) for feature, note in written.items() if note.label))
     modified = (run.folder / "features.parquet").stat().st_mtime_ns
-    return _drawn(str(run.folder), modified, colour, page.theme(), labels, place.final, place, features)
+    made_of = (run.id, modified, colour, page.theme(), labels, place.final)
+    kept = st.session_state.get("_feature_map")
+    if kept is None or kept[0] != made_of:
+        kept = (made_of, *_drawn(place, features, dict(labels), colour))
+        st.session_state["_feature_map"] = kept
+    return kept[1], kept[2]
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
 def _drawn(
-    folder: str, modified: int, colour: str, theme: Any, labels: tuple[tuple[int, str], ...], final: bool,
-    _place: loaded.Place, _features: pd.DataFrame,
-) -> tuple[go.Figure, pd.DataFrame]:  # fmt: skip
+    place: loaded.Place, features: pd.DataFrame, labels: dict[int, str], colour: str
+) -> tuple[go.Figure, pd.DataFrame]:
+    import plotly.graph_objects as go
+
     from sae.figures.map import feature_map
 
-    known = dict(labels)
-    numbers = ["feature", *(name for name in COLOURS if name in _features)]
-    table = _place.table.merge(_features[numbers], on="feature", how="left")
-    table["label"] = [known.get(int(feature), "") for feature in table["feature"]]
+    numbers = ["feature", *(name for name in COLOURS if name in features)]
+    table = place.table.merge(features[numbers], on="feature", how="left")
+    table["label"] = [labels.get(int(feature), "") for feature in table["feature"]]
     table["labelled"] = ["labelled" if label else "not labelled" for label in table["label"]]
-    method = "pca" if "principal" in _place.method else "umap"
     figure = feature_map(
-        table, color=colour, method=method, log_color=colour in _LOGARITHMIC, text="label", theme=theme, height=HEIGHT
-    )
+        table, color=colour, method="pca" if "principal" in place.method else "umap", title="",
+        log_color=colour in _LOGARITHMIC, text="label", theme=page.theme(), height=HEIGHT,
+    )  # fmt: skip
     figure.update_layout(margin={"l": 6, "r": 6, "t": 8, "b": 6}, xaxis_title=None, yaxis_title=None)
+    ring = {"size": 17, "color": "rgba(0,0,0,0)", "line": {"color": figure.layout.font.color, "width": 2.5}}
+    figure.add_trace(
+        go.Scatter(x=[], y=[], mode="markers", hoverinfo="skip", showlegend=False, name="chosen", marker=ring)
+    )
     return figure, table
 
 
-def _marked(figure: go.Figure, places: pd.DataFrame, feature: int) -> go.Figure:
-    """A copy of the map with a ring around one feature; the dead have no place on it."""
-    import plotly.graph_objects as go
-
+def _mark(figure: go.Figure, places: pd.DataFrame, feature: int | None) -> None:
+    """Move the ring to one feature; the dead have no place on the map, and no ring."""
     found = places[places["feature"] == feature]
-    if found.empty:
-        return figure
-    ink = figure.layout.font.color
-    ring = go.Scatter(
-        x=found["x"].astype(float), y=found["y"].astype(float), mode="markers", hoverinfo="skip", showlegend=False,
-        marker={"size": 17, "color": "rgba(0,0,0,0)", "line": {"color": ink, "width": 2.5}}, name="chosen",
-    )  # fmt: skip
-    return go.Figure([*figure.data, ring], figure.layout)
+    figure.data[-1].x, figure.data[-1].y = found["x"].tolist(), found["y"].tolist()
 
 
 def _request(workspace: Workspace, run: RunFolder) -> None:
