@@ -13,7 +13,6 @@ PAGES = {
 }
 
 entry.through_app()
-st.set_page_config(page_title="SAE Workbench", page_icon=":material/grid_on:", layout="wide", initial_sidebar_state=210)
 here = Path(__file__).parent / "pages"
 groups = {
     group: [

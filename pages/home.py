@@ -47,6 +47,28 @@ def nothing_here() -> None:
                 empty.link("data", "Import an array", show="import")
 
 
+def while_demo_runs() -> None:
+    """What the demo will have made, and what can be done meanwhile."""
+    first, second, third = st.columns(3, gap="large")
+    first.markdown(
+        "**1 Activations**  \n1,500 generated word problems are read by the first blocks of a small model; the "
+        "state at the last token is kept."
+    )
+    second.markdown(
+        "**2 A grid of SAEs**  \nTwelve sparse autoencoders, K from 5 to 100 and 512 to 2,048 features, under the "
+        "corrected and the published recipe."
+    )
+    third.markdown(
+        "**3 Features**  \nAny cell of the grid opens its SAE, any feature the problems on which it is active and what "
+        "it goes with."
+    )
+    with st.container(horizontal=True, gap="medium"):
+        st.caption("It goes on if you close this page.", width="content")
+        if role.may_change():
+            empty.link("data", "Import an array instead", show="import")
+            empty.link("data", "Capture your own activations", show="capture")
+
+
 def links() -> None:
     """Where to go from here."""
     with st.container(horizontal=True, gap="medium", key="links"):
@@ -256,10 +278,7 @@ with page.errors_shown("showing this page"):
         if not workspace.jobs.active():
             nothing_here()
         else:
-            st.caption(
-                "The demo captures 1,500 generated problems through the first blocks of a small language model and "
-                "trains a grid of SAEs on them under two recipes. It goes on if you close this page."
-            )
+            while_demo_runs()
     else:
         links()
         what_is_here(runs)

@@ -96,7 +96,7 @@ def tiles(found: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"{count(found['outlier_dimension'])}, counted from 0.",
         ),
         ("Duplicate rows", share(found["duplicate_rows"]), "Share of rows that equal an earlier one bit for bit."),
-        ("Constant dimensions", count(found["constant_dimensions"]), "Dimensions that don't vary at all."),
+        ("Constant dims", count(found["constant_dimensions"]), "Dimensions that don't vary at all."),
     ]
 
 

@@ -7,12 +7,23 @@ miss app.py and its role check. Whoever is run so switches that off and runs aga
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
 
+LOOK: dict[str, Any] = {
+    "page_title": "SAE Workbench",
+    "page_icon": ":material/grid_on:",
+    "layout": "wide",
+    "initial_sidebar_state": 210,
+}
+
+
 def through_app() -> None:
     """Call first in app.py and in every page's head; costs nothing but in the first run of a server."""
+    st.set_page_config(**LOOK)
     if PagesManager.uses_pages_directory:
         PagesManager.uses_pages_directory = False
         st.rerun()

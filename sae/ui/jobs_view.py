@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from sae.ui import address, role
+from sae.ui.empty import link
 from sae.ui.page import errors_shown
 from sae.ui.words import count, number, plain, seconds_text, share
 from sae.workspace.supervisor import ensure_running
@@ -52,21 +53,24 @@ def title(job: Job) -> str:
 def progress_text(progress: dict[str, Any], status: str) -> tuple[float, str]:
     """The bar's share from 0 to 1, and what stands on it: stage, how much, rate, time left."""
     if not progress:
-        return 0.0, "waiting for its turn" if status == "queued" else "starting"
+        return 0.0, "Waiting for its turn" if status == "queued" else "Starting"
     done, total = float(progress.get("done") or 0), float(progress.get("total") or 0)
     part = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
-    words = [str(progress.get("stage") or "working")]
+    stage = str(progress.get("stage") or "working")
+    words = [stage[:1].upper() + stage[1:]]
     if total > 1:
         words[0] += f": {count(int(done))} of {count(total)}"
-    words += [f"{name} {_figure(value)}" for name, value in (progress.get("figures") or {}).items()]
+    words += [_figure(name, value) for name, value in (progress.get("figures") or {}).items()]
     left = progress.get("left")
     if left is not None and part < 1:
         words.append(f"about {seconds_text(float(left))} left")
     return part, ", ".join(words)
 
 
-def _figure(value: Any) -> str:
-    return f"{value:,.4g}" if isinstance(value, int | float) else str(value)
+def _figure(name: str, value: Any) -> str:
+    text = f"{value:,.4g}" if isinstance(value, int | float) else str(value)
+    things, per, unit = name.partition("_per_")
+    return f"{text} {things} a {unit}" if per else f"{name.replace('_', ' ')} {text}"
 
 
 def job_row(workspace: Workspace, job: Job, *, place: str) -> None:
@@ -76,7 +80,9 @@ def job_row(workspace: Workspace, job: Job, *, place: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key=f"job_{place}_{job.id}"):
         with st.container(gap="xxsmall"):
             st.markdown(f"**{plain(title(job))}** :gray[{plain(_elapsed(job))}]")
-            st.progress(part, text=plain(words) if not job.cancel else "stopping")
+            st.progress(part, text=plain(words) if not job.cancel else "Stopping")
+        if progress.get("cells") and place != "train":
+            link("train", "Watch", show="watch", experiment=job.name)
         if role.may_change():
             st.button(
                 "Stop",
@@ -221,7 +227,7 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any) -> 
     with st.container(horizontal=True, vertical_alignment="center"):
         if active and job is not None:
             part, words = progress_text(job.progress(), job.status)
-            st.progress(part, text=plain("stopping" if job.cancel else words))
+            st.progress(part, text=plain("Stopping" if job.cancel else words))
         else:
             states = ", ".join(
                 f"{counts[s]} {w}"
@@ -230,8 +236,6 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any) -> 
             )
             st.markdown(f"**{plain(name)}** :gray[{done} of {total} runs trained ({plain(states)})]", width="stretch")
         if done:
-            from sae.ui.empty import link
-
             link("grid", "Open the grid", experiment=name)
         if not role.may_change():
             return
@@ -293,8 +297,6 @@ def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeNa
                 words.append(f"{title_} {text(line[metric])}")
         st.markdown(f"**{plain(name)}** :gray[{plain(', '.join(words))}]", width="stretch")
         if line["status"] == "done":
-            from sae.ui.empty import link
-
             link("run", "Open the run", run=run)
     history = _history(str(folder), _modified(folder / "history.parquet"))
     if history is None or history.empty:
