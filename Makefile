@@ -29,6 +29,7 @@ run: .venv/installed-app
 
 lint: .venv/installed-tests
 	$(python) -m ruff check .
+	$(python) -m ruff format --check .
 	$(python) -m mypy
 
 # One BLAS thread a test worker: the workers share the cores, and results don't depend on how many there are.

@@ -1,10 +1,10 @@
 """SAE Workbench: train, explore and share sparse autoencoders.
 
-    import sae
-    run = sae.open("corrected-d1024-k20-s0-1f3a9c0b")
-    run.metrics["validation"]["ev_total"]
-    run.features                # one line a feature
-    run.encode(x)               # feature activations [n, d_sae] of rows x [n, d_in]
+import sae
+run = sae.open("corrected-d1024-k20-s0-1f3a9c0b")
+run.metrics["validation"]["ev_total"]
+run.features                # one line a feature
+run.encode(x)               # feature activations [n, d_sae] of rows x [n, d_in]
 """
 
 from __future__ import annotations

@@ -31,8 +31,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 def report_files(options: argparse.Namespace) -> None:
     from sae.workspace.report_files import write_report_files
 
-    document = write_report_files(workspace_of(options), options.name, options.out, preset=options.preset,
-                                  seed=options.seed, progress=Console())
+    document = write_report_files(
+        workspace_of(options), options.name, options.out, preset=options.preset, seed=options.seed, progress=Console()
+    )
     if document["figures_left_out"]:
         print(f"the six figures were left out: {document['figures_left_out']}", file=sys.stderr)
     head = f"{len(document['files']) + 1} files in {document['folder']}"
@@ -47,11 +48,23 @@ def claims(options: argparse.Namespace) -> None:
     measured = {}
     if options.experiment:
         experiment = workspace_of(options).experiment(options.experiment)
-        measured = {document.id: gather(experiment, document, options.preset) for document in documents
-                    if document.experiment_kind == experiment.kind}
+        measured = {
+            document.id: gather(experiment, document, options.preset)
+            for document in documents
+            if document.experiment_kind == experiment.kind
+        }
         if not measured:
             raise UserError(f"no document makes claims about a {experiment.kind}: {experiment.name!r} is one")
     found = evaluate(documents, measured)
-    lines = [{"claim": line["id"], "section": line["section"], "says": line["says"], "here": line["value"],
-              "verdict": line["verdict"], "evidence": line["evidence"]} for line in found.to_dict("records")]
+    lines = [
+        {
+            "claim": line["id"],
+            "section": line["section"],
+            "says": line["says"],
+            "here": line["value"],
+            "verdict": line["verdict"],
+            "evidence": line["evidence"],
+        }
+        for line in found.to_dict("records")
+    ]
     emit(options, found.drop(columns=["page", "query"]).to_dict("records"), table(lines, "no claims"))

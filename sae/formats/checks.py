@@ -81,17 +81,16 @@ def whole_number(value: Any, what: str) -> int:
     return int(value)
 
 
-def exact_shapes(
-    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], what: str
-) -> None:
+def exact_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], what: str) -> None:
     """Raises UserError unless `found` has exactly the expected tensors, each with its shape."""
     missing = sorted(set(expected) - set(found))
     if missing:
         raise UserError(f"{what} has no tensor {missing[0]!r}; it needs {', '.join(expected)}")
     extra = sorted(set(found) - set(expected))
     if extra:
-        raise UserError(f"{what} has a tensor {extra[0][:80]!r} that does not belong there; "
-                        f"it may have {', '.join(expected)}")
+        raise UserError(
+            f"{what} has a tensor {extra[0][:80]!r} that does not belong there; it may have {', '.join(expected)}"
+        )
     for name, shape in expected.items():
         if tuple(found[name]) != tuple(shape):
             raise UserError(f"{what}: {name} has shape {tuple(found[name])}, it must be {tuple(shape)}")

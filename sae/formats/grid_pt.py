@@ -50,8 +50,10 @@ def read(path: Path, k: int | None = None) -> Loaded:
     said = _readme(path, sha256)
     named = {word: int(number) for word, number in _NAME.findall(path.stem)}
     d_sae, d_in = weights["encoder.weight"].shape
-    for name, stated, found in (("d_sae", config.get("latent_dim", named.get("d")), d_sae),
-                                ("d_in", config.get("input_dim"), d_in)):
+    for name, stated, found in (
+        ("d_sae", config.get("latent_dim", named.get("d")), d_sae),
+        ("d_in", config.get("input_dim"), d_in),
+    ):
         if stated is not None and stated != found:
             raise UserError(f"{path.name} says {name} {stated}, but its encoder has {found}")
     told = checks.agreed_k(k, config.get("k", said.get("k", named.get("k"))), path.name)
@@ -60,14 +62,24 @@ def read(path: Path, k: int | None = None) -> Loaded:
     b_dec = weights["decoder.bias"]
     W_enc = weights["encoder.weight"].T.contiguous()
     model = build("topk", d_in=d_in, d_sae=d_sae, k=told, selection=said.get("selection", "magnitude"))
-    model.load_state_dict({
-        "W_enc": W_enc, "b_enc": folding.centred(weights["encoder.bias"], W_enc, b_dec),
-        "W_dec": weights["decoder.weight"].T.contiguous(), "b_dec": b_dec,
-    })
+    model.load_state_dict(
+        {
+            "W_enc": W_enc,
+            "b_enc": folding.centred(weights["encoder.bias"], W_enc, b_dec),
+            "W_dec": weights["decoder.weight"].T.contiguous(),
+            "b_dec": b_dec,
+        }
+    )
     details = {name: config.get(name, named.get(short)) for name, short in (("layer", "layer"), ("position", "pos"))}
     details = {name: value for name, value in details.items() if isinstance(value, int)}
-    return Loaded(model, "grid-pt", path, {path.name: sha256}, details,
-                  ("b_enc holds encoder.bias + b_dec @ W_enc: the published encoder sees x, not x - b_dec",))
+    return Loaded(
+        model,
+        "grid-pt",
+        path,
+        {path.name: sha256},
+        details,
+        ("b_enc holds encoder.bias + b_dec @ W_enc: the published encoder sees x, not x - b_dec",),
+    )
 
 
 def state_dict(model: TopK) -> dict[str, Tensor]:
@@ -103,8 +115,13 @@ def _weights(state: dict[str, Any], what: str) -> dict[str, Tensor]:
     d_sae, d_in = state["encoder.weight"].shape if "encoder.weight" in state else (0, 0)
     checks.exact_shapes(
         {name: tuple(tensor.shape) for name, tensor in state.items()},
-        {"encoder.weight": (d_sae, d_in), "encoder.bias": (d_sae,), "decoder.weight": (d_in, d_sae),
-         "decoder.bias": (d_in,)}, what,
+        {
+            "encoder.weight": (d_sae, d_in),
+            "encoder.bias": (d_sae,),
+            "decoder.weight": (d_in, d_sae),
+            "decoder.bias": (d_in,),
+        },
+        what,
     )
     if not d_sae or not d_in:
         raise UserError(f"{what}: encoder.weight is empty")

@@ -33,8 +33,10 @@ def read(path: Path, k: int | None = None) -> Loaded:
     file = path / "weights.safetensors"
     shapes = safetensors_file.header(file)
     if shapes.get("W_enc") != (sizes["d_in"], sizes["d_sae"]):
-        raise UserError(f"weights.safetensors: W_enc has shape {shapes.get('W_enc')}, config.json says "
-                        f"{(sizes['d_in'], sizes['d_sae'])}")
+        raise UserError(
+            f"weights.safetensors: W_enc has shape {shapes.get('W_enc')}, config.json says "
+            f"{(sizes['d_in'], sizes['d_sae'])}"
+        )
     architecture_class(described["architecture"])
     with torch.device("meta"):  # shapes alone: nothing is allocated before the file has shown that it holds them
         expected = _build(described, path).state_dict()

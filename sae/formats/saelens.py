@@ -72,8 +72,10 @@ def _architecture(cfg: dict[str, Any]) -> str:
     if name == "standard" and function == "topk":
         return "topk"
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise UserError(f"{CONFIG} says architecture {str(name)[:40]!r}, which can't be held here: known are "
-                        f"{', '.join(ARCHITECTURES)}")
+        raise UserError(
+            f"{CONFIG} says architecture {str(name)[:40]!r}, which can't be held here: known are "
+            f"{', '.join(ARCHITECTURES)}"
+        )
     if name == "standard" and function != "relu":
         raise UserError(f"{CONFIG} says activation_fn {str(function)[:40]!r}: a standard SAE is read with relu alone")
     return name
@@ -82,12 +84,16 @@ def _architecture(cfg: dict[str, Any]) -> str:
 def _refuse_what_changes_the_rows(cfg: dict[str, Any]) -> None:
     normalize = cfg.get("normalize_activations", "none")
     if normalize not in ("none", None, False):
-        raise UserError(f"{CONFIG} says normalize_activations {str(normalize)[:40]!r}: this SAE expects rescaled rows, "
-                        "ours are raw; fold the scaling into its weights in SAELens and save it again")
+        raise UserError(
+            f"{CONFIG} says normalize_activations {str(normalize)[:40]!r}: this SAE expects rescaled rows, "
+            "ours are raw; fold the scaling into its weights in SAELens and save it again"
+        )
     reshape = cfg.get("reshape_activations", "none")
     if reshape not in ("none", None):
-        raise UserError(f"{CONFIG} says reshape_activations {str(reshape)[:40]!r}: attention heads side by side are "
-                        "not what our rows are")
+        raise UserError(
+            f"{CONFIG} says reshape_activations {str(reshape)[:40]!r}: attention heads side by side are "
+            "not what our rows are"
+        )
     if cfg.get("finetuning_scaling_factor"):
         raise UserError(f"{CONFIG} says finetuning_scaling_factor: an SAE with scaled outputs can't be held here")
 
@@ -115,7 +121,10 @@ def _flag(cfg: dict[str, Any], name: str, default: bool) -> bool:
 
 def _weights(path: Path, d_in: int, d_sae: int) -> dict[str, Tensor]:
     expected: dict[str, tuple[int, ...]] = {
-        "W_enc": (d_in, d_sae), "b_enc": (d_sae,), "W_dec": (d_sae, d_in), "b_dec": (d_in,),
+        "W_enc": (d_in, d_sae),
+        "b_enc": (d_sae,),
+        "W_dec": (d_sae, d_in),
+        "b_dec": (d_in,),
     }
     shapes = safetensors_file.header(path)
     scaled = "scaling_factor" in shapes  # early folders carry one, of ones where it was never tuned
@@ -130,5 +139,8 @@ def _details(cfg: dict[str, Any]) -> dict[str, Any]:
     """What the folder says of its training, from `metadata` or, in older folders, beside the rest."""
     metadata = cfg.get("metadata")
     told = {**cfg, **metadata} if isinstance(metadata, dict) else cfg
-    return {name: told[name] if isinstance(told[name], int) else str(told[name])[:200]
-            for name in _TOLD if told.get(name) is not None}
+    return {
+        name: told[name] if isinstance(told[name], int) else str(told[name])[:200]
+        for name in _TOLD
+        if told.get(name) is not None
+    }

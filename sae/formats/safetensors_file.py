@@ -42,8 +42,10 @@ def header(path: Path) -> dict[str, tuple[int, ...]]:
             raise UserError(f"{path.name} has tensors that overlap or leave gaps")
         end = last
     if 8 + length + end != size:
-        raise UserError(f"{path.name} has {size:,} bytes, its header accounts for {8 + length + end:,}: it is cut "
-                        "short or has something appended")
+        raise UserError(
+            f"{path.name} has {size:,} bytes, its header accounts for {8 + length + end:,}: it is cut "
+            "short or has something appended"
+        )
     return shapes
 
 

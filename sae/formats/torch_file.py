@@ -18,9 +18,15 @@ from sae.formats.checks import LARGEST_FILE, plain_file
 LARGEST_PICKLE = 2**20
 MOST_RECORDS = 1000
 ALLOWED = {
-    "collections OrderedDict", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_parameter",
-    "torch FloatStorage", "torch HalfStorage", "torch BFloat16Storage", "torch DoubleStorage",
-    "torch LongStorage", "torch IntStorage",
+    "collections OrderedDict",
+    "torch._utils _rebuild_tensor_v2",
+    "torch._utils _rebuild_parameter",
+    "torch FloatStorage",
+    "torch HalfStorage",
+    "torch BFloat16Storage",
+    "torch DoubleStorage",
+    "torch LongStorage",
+    "torch IntStorage",
 }
 
 
@@ -56,8 +62,10 @@ def check_claims(tensors: dict[str, Any], what: str) -> None:
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
             raise UserError(f"{what}: {name[:80]} is not a plain tensor")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise UserError(f"{what}: {name[:80]} claims shape {tuple(tensor.shape)}, but the file holds "
-                            f"{tensor.untyped_storage().nbytes():,} bytes of it")
+            raise UserError(
+                f"{what}: {name[:80]} claims shape {tuple(tensor.shape)}, but the file holds "
+                f"{tensor.untyped_storage().nbytes():,} bytes of it"
+            )
 
 
 def _inspect(path: Path) -> None:
@@ -80,8 +88,10 @@ def _inspect(path: Path) -> None:
         raise UserError(f"{path.name} is not a file of weights as torch.save writes it: {_first(error)}") from None
     for word, argument, _ in words:
         if word.name == "GLOBAL" and argument not in ALLOWED or word.name in ("STACK_GLOBAL", "INST", "OBJ"):
-            raise UserError(f"{path.name} wants to build {str(argument or word.name)[:60]!r}: only tensors are read, "
-                            "nothing is executed")
+            raise UserError(
+                f"{path.name} wants to build {str(argument or word.name)[:60]!r}: only tensors are read, "
+                "nothing is executed"
+            )
 
 
 def _first(error: Exception) -> str:

@@ -49,17 +49,28 @@ def gather(experiment: ExperimentFolder, document: Document, preset: str | None 
         results = results.assign(seed=0)
     data = finished[0].config["data"]
     return Measured(
-        experiment.name, chosen, _about(experiment, finished[0]),
-        {"d_in": finished[0].config["model"]["d_in"], "layer": data["layer"], "position": data["position"],
-         "n_rows": data["stop"] - data["start"]},
+        experiment.name,
+        chosen,
+        _about(experiment, finished[0]),
+        {
+            "d_in": finished[0].config["model"]["d_in"],
+            "layer": data["layer"],
+            "position": data["position"],
+            "n_rows": data["stop"] - data["start"],
+        },
         results,
         intervals=pd.DataFrame(_intervals(finished), columns=["id", "split", "metric", "low", "high"]),
         baselines=pd.DataFrame(_baselines(finished), columns=["id", "split", "baseline", "ev_total", "ev_flat"]),
-        times=pd.DataFrame([
-            {"id": run.id, "train_seconds": run.results["train_seconds"],
-             "device_name": run.config.get("environment", {}).get("device_name", "an unknown device")}
-            for run in finished
-        ]),
+        times=pd.DataFrame(
+            [
+                {
+                    "id": run.id,
+                    "train_seconds": run.results["train_seconds"],
+                    "device_name": run.config.get("environment", {}).get("device_name", "an unknown device"),
+                }
+                for run in finished
+            ]
+        ),
         norms=_norms(finished),
     )
 
@@ -82,15 +93,19 @@ def _about(experiment: ExperimentFolder, run: RunFolder) -> str:
 def _intervals(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     return [
         {"id": run.id, "split": split, "metric": metric, "low": bounds[0], "high": bounds[1]}
-        for run in runs for split, metrics in run.results["intervals"].items()
-        for metric, bounds in metrics.items() if None not in bounds
+        for run in runs
+        for split, metrics in run.results["intervals"].items()
+        for metric, bounds in metrics.items()
+        if None not in bounds
     ]
 
 
 def _baselines(runs: Sequence[RunFolder]) -> list[dict[str, Any]]:
     return [
         {"id": run.id, "split": split, "baseline": name, **values}
-        for run in runs for name, splits in run.results["baselines"].items() for split, values in splits.items()
+        for run in runs
+        for name, splits in run.results["baselines"].items()
+        for split, values in splits.items()
     ]
 
 

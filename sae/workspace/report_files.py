@@ -43,7 +43,7 @@ LAYOUT = (
 )
 FORMULAS = {
     "explained_variance": "1 - Var(x - x̂) / Var(x) over all elements of the validation rows, one grand mean (EV_flat), "
-                          "as the report took it: predicting the mean scores above 0",
+    "as the report took it: predicting the mean scores above 0",
     "explained_variance_total": "1 - Σ‖x - x̂‖² / Σ‖x - μ_train‖² on validation: 0 for predicting the training mean",
     "feature_death_rate": "share of features without an activation on training and validation rows together",
     "mean_activation": "mean |f| over the active entries of the validation rows",
@@ -55,7 +55,12 @@ FORMULAS = {
 
 
 def write_report_files(
-    workspace: Workspace, experiment: str, out: Path, *, preset: str | None = None, seed: int | None = None,
+    workspace: Workspace,
+    experiment: str,
+    out: Path,
+    *,
+    preset: str | None = None,
+    seed: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write the appendix of one preset and seed of a grid into `out`, whole or not at all.
@@ -91,9 +96,7 @@ def write_report_files(
     return {"folder": str(out), **document}
 
 
-def _runs(
-    experiment: ExperimentFolder, preset: str | None, seed: int | None
-) -> tuple[list[RunFolder], dict[str, Any]]:
+def _runs(experiment: ExperimentFolder, preset: str | None, seed: int | None) -> tuple[list[RunFolder], dict[str, Any]]:
     """The finished runs of one preset and seed by dictionary size and K, and which preset and seed these are."""
     if experiment.kind != "topk-grid":
         raise UserError(f"experiment {experiment.name!r} is a {experiment.kind}: the report's files are of a topk-grid")
@@ -101,16 +104,22 @@ def _runs(
     for name, asked, preferred in (("preset", preset, "published"), ("seed", seed, None)):
         there = experiment.factors.get(name, [])
         if asked is not None and asked not in there:
-            raise UserError(f"experiment {experiment.name!r} has no {name} {asked!r}; "
-                            f"it has {', '.join(map(str, there)) or 'none'}")
+            raise UserError(
+                f"experiment {experiment.name!r} has no {name} {asked!r}; it has {', '.join(map(str, there)) or 'none'}"
+            )
         chosen[name] = asked if asked is not None else preferred if preferred in there else (there or [None])[0]
-    listed = [run for run in experiment.content["runs"]
-              if all(run["factors"].get(name) == value for name, value in chosen.items())]
+    listed = [
+        run
+        for run in experiment.content["runs"]
+        if all(run["factors"].get(name) == value for name, value in chosen.items())
+    ]
     runs = {run.id: run for run in experiment.runs()}
     missing = [run["id"] for run in listed if run["id"] not in runs or not runs[run["id"]].done]
     if missing:
-        raise UserError(f"{len(missing)} of {len(listed)} runs of experiment {experiment.name!r} are not finished, "
-                        f"the first {missing[0]}: finish or retry them on the Train page")
+        raise UserError(
+            f"{len(missing)} of {len(listed)} runs of experiment {experiment.name!r} are not finished, "
+            f"the first {missing[0]}: finish or retry them on the Train page"
+        )
     found = [runs[run["id"]] for run in listed]
     return sorted(found, key=lambda run: (run.factors["d_sae"], run.factors["k"])), chosen
 
@@ -138,7 +147,8 @@ def _write(
     experiment: ExperimentFolder, runs: Sequence[RunFolder], chosen: dict[str, Any], folder: Path, progress: Progress
 ) -> dict[str, Any]:
     piece = experiment.workspace.open_activations(experiment.activations).slice(
-        experiment.spec.get("layer"), experiment.spec.get("position"))
+        experiment.spec.get("layer"), experiment.spec.get("position")
+    )
     position = REPORT_POSITION if piece.position is None else piece.position
     state_dicts, lines = {}, []
     for number, run in enumerate(runs):
@@ -146,20 +156,34 @@ def _write(
         d_sae, k = run.factors["d_sae"], run.factors["k"]
         file = folder / f"pos{position}_d{d_sae}_k{k}.pt"
         _write_state_dict(run, file)
-        state_dicts[file.name] = {"run": run.id, "k": k, "d_sae": d_sae, "sha256": file_sha256(file),
-                                  "selection": run.config["model"]["selection"]}
+        state_dicts[file.name] = {
+            "run": run.id,
+            "k": k,
+            "d_sae": d_sae,
+            "sha256": file_sha256(file),
+            "selection": run.config["model"]["selection"],
+        }
         lines.append({"k": k, "d_sae": d_sae, "run": run.id} | _metrics(run, piece.train_rows, piece.validation_rows))
     progress.update(len(runs), len(runs), "state dicts and metrics")
     table = _table(lines)
     metadata = {
-        "experiment": experiment.name, **chosen, "activations": experiment.activations, "layer": piece.layer,
-        "position": piece.position, "n_train": len(piece.train_rows), "n_val": len(piece.validation_rows),
-        "input_dim": int(piece.x.shape[1]), "epochs": runs[0].config["training"]["epochs"],
+        "experiment": experiment.name,
+        **chosen,
+        "activations": experiment.activations,
+        "layer": piece.layer,
+        "position": piece.position,
+        "n_train": len(piece.train_rows),
+        "n_val": len(piece.validation_rows),
+        "input_dim": int(piece.x.shape[1]),
+        "epochs": runs[0].config["training"]["epochs"],
         "batch_size": runs[0].config["training"]["batch_size"],
     }
     for d_sae in sorted({line["d_sae"] for line in lines}):
-        results = {str(line["k"]): {name: value for name, value in line.items() if name not in ("k", "d_sae", "run")}
-                   for line in lines if line["d_sae"] == d_sae}
+        results = {
+            str(line["k"]): {name: value for name, value in line.items() if name not in ("k", "d_sae", "run")}
+            for line in lines
+            if line["d_sae"] == d_sae
+        }
         content = {"metadata": metadata, "results": {str(d_sae): results}}
         write_json(folder / f"grid_metrics_latent{d_sae}.json", content)
     write_json(folder / "pareto_optimal_configs.json", _pareto(table))
@@ -167,11 +191,16 @@ def _write(
     left_out = _write_figures(table, runs, metadata, folder)
     progress.update(1, 1, "figures")
     document = {
-        "made_by": MADE_BY, "created": now(), **metadata,
-        "names": f"pos{position} stands for the position of the rows" if piece.position is not None else
-                 f"these rows have no thought position: pos{position} is the report's own name for its files",
+        "made_by": MADE_BY,
+        "created": now(),
+        **metadata,
+        "names": f"pos{position} stands for the position of the rows"
+        if piece.position is not None
+        else f"these rows have no thought position: pos{position} is the report's own name for its files",
         "layout": LAYOUT,
-        "formulas": FORMULAS, "state_dicts": state_dicts, "figures_left_out": left_out,
+        "formulas": FORMULAS,
+        "state_dicts": state_dicts,
+        "figures_left_out": left_out,
         "files": sorted(file.name for file in folder.iterdir()),
     }
     write_json(folder / README, document)
@@ -206,13 +235,20 @@ def _metrics(run: RunFolder, train: np.ndarray, validation: np.ndarray) -> dict[
     features = run.features()
     dead = int(((features["n_active_train"] + features["n_active_validation"]) == 0).sum())
     return {
-        "explained_variance": held_out["ev_flat"], "explained_variance_total": held_out["ev_total"],
-        "reconstruction_loss": held_out["mse"], "cosine_similarity": held_out["cosine_similarity"],
-        "l0_mean": float(counts[rows].mean()), "l0_std": float(counts[rows].std(ddof=1)),
-        "mean_activation": held_out["mean_activation"], "max_activation": held_out["max_activation"],
+        "explained_variance": held_out["ev_flat"],
+        "explained_variance_total": held_out["ev_total"],
+        "reconstruction_loss": held_out["mse"],
+        "cosine_similarity": held_out["cosine_similarity"],
+        "l0_mean": float(counts[rows].mean()),
+        "l0_std": float(counts[rows].std(ddof=1)),
+        "mean_activation": held_out["mean_activation"],
+        "max_activation": held_out["max_activation"],
         "median_activation": float(np.median(values)) if len(values) else 0.0,
-        "feature_death_rate": dead / codes.d_sae, "num_dead_features": dead, "num_active_features": codes.d_sae - dead,
-        "train_time_sec": run.results["train_seconds"], "epochs": run.config["training"]["epochs"],
+        "feature_death_rate": dead / codes.d_sae,
+        "num_dead_features": dead,
+        "num_active_features": codes.d_sae - dead,
+        "train_time_sec": run.results["train_seconds"],
+        "epochs": run.config["training"]["epochs"],
     }
 
 
@@ -225,29 +261,49 @@ def _table(lines: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(lines)
     names = [f"K {line.k}, d {line.d_sae:,}" for line in table.itertuples()]
     by = dominators(table, ["explained_variance"], ["k"])
-    return table.assign(on_frontier=[not found for found in by],
-                        beaten_by=["; ".join(names[i] for i in found) for found in by])
+    return table.assign(
+        on_frontier=[not found for found in by], beaten_by=["; ".join(names[i] for i in found) for found in by]
+    )
 
 
 def _pareto(table: pd.DataFrame) -> dict[str, Any]:
     """Standard dominance, and the report's test, which lets a configuration be beaten in both objectives alone."""
     from sae.analysis.pareto import non_dominated
 
-    shown = ["d_sae", "k", "explained_variance", "explained_variance_total", "feature_death_rate",
-             "reconstruction_loss", "mean_activation", "run"]
+    shown = [
+        "d_sae",
+        "k",
+        "explained_variance",
+        "explained_variance_total",
+        "feature_death_rate",
+        "reconstruction_loss",
+        "mean_activation",
+        "run",
+    ]
 
     def of(strict: bool, says: str) -> dict[str, Any]:
         kept = non_dominated(table, ["explained_variance"], ["k"], strict_all=strict)
         configs = table.loc[kept, shown].rename(columns={"d_sae": "latent_dim"}).sort_values(["k", "latent_dim"])
-        return {"test": says, "pareto_optimal": configs.to_dict("records"), "num_pareto": int(kept.sum()),
-                "num_dominated": int((~kept).sum())}
+        return {
+            "test": says,
+            "pareto_optimal": configs.to_dict("records"),
+            "num_pareto": int(kept.sum()),
+            "num_dominated": int((~kept).sum()),
+        }
 
     return {
         **of(False, "dominated: another is at least as good in both objectives and better in one"),
-        "report_test": of(True, "the report's: dominated only if another has higher explained variance and lower K, "
-                                "both strictly, so that equal K never dominate each other"),
-        "analysis": {"quality_metric": "explained_variance", "quality_direction": "maximize", "sparsity_metric": "k",
-                     "sparsity_direction": "minimize"},
+        "report_test": of(
+            True,
+            "the report's: dominated only if another has higher explained variance and lower K, "
+            "both strictly, so that equal K never dominate each other",
+        ),
+        "analysis": {
+            "quality_metric": "explained_variance",
+            "quality_direction": "maximize",
+            "sparsity_metric": "k",
+            "sparsity_direction": "minimize",
+        },
     }
 
 
@@ -274,19 +330,25 @@ def _write_figures(
     for name, column in FIGURES.items():
         title, kind, n, rows = titles[column]
         figures[folder / f"{name}.png"] = grid_heat_map(
-            table, column, title=title, kind=kind, subtitle=f"{where}; n = {n:,} {rows}")
+            table, column, title=title, kind=kind, subtitle=f"{where}; n = {n:,} {rows}"
+        )
     held = [run.results["baselines"] for run in runs]
     split = "validation" if held_out else "all"
     baselines = {
-        label: pd.DataFrame({"k": [run.factors["k"] for run in runs],
-                             "explained_variance": [b[name][split]["ev_flat"] for b in held]})
-        .drop_duplicates("k").sort_values("k")
+        label: pd.DataFrame(
+            {"k": [run.factors["k"] for run in runs], "explained_variance": [b[name][split]["ev_flat"] for b in held]}
+        )
+        .drop_duplicates("k")
+        .sort_values("k")
         for name, label in (("pca", "PCA of K components"), ("mean_predictor", "mean predictor"))
         if all(split in b.get(name, {}) for b in held)
     }
     kept = int(table["on_frontier"].sum())
     figures[folder / "pareto_frontier.png"] = frontier(
-        table, y="explained_variance", baselines=baselines, title="Explained variance (EV_flat) against K",
+        table,
+        y="explained_variance",
+        baselines=baselines,
+        title="Explained variance (EV_flat) against K",
         subtitle=f"{where}; n = {held_out:,} validation rows; filled: {kept} of {len(table)}, dominated by none",
     )
     try:

@@ -41,16 +41,19 @@ def test_a_run_folder_gives_the_same_model(tmp_path: Path, described: dict) -> N
     assert loaded.details["config"]["id"] == "k2-d9"
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"format": 2}, "reads 1"),
-    ({"model": None}, "which model"),
-    ({"model": {**MODELS[0], "architecture": "jumprelu"}}, "'jumprelu' is not known"),
-    ({"model": {**MODELS[0], "d_sae": 10}}, "(5, 9)"),
-    ({"model": {**MODELS[0], "d_sae": 2**40}}, "between 1 and"),
-    ({"model": {**MODELS[0], "k": 10}}, "k 10"),
-    ({"model": {**MODELS[0], "k": "two"}}, "can't be built"),
-    ({"model": {**MODELS[0], "surprise": 1}}, "surprise"),
-])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2}, "reads 1"),
+        ({"model": None}, "which model"),
+        ({"model": {**MODELS[0], "architecture": "jumprelu"}}, "'jumprelu' is not known"),
+        ({"model": {**MODELS[0], "d_sae": 10}}, "(5, 9)"),
+        ({"model": {**MODELS[0], "d_sae": 2**40}}, "between 1 and"),
+        ({"model": {**MODELS[0], "k": 10}}, "k 10"),
+        ({"model": {**MODELS[0], "k": "two"}}, "can't be built"),
+        ({"model": {**MODELS[0], "surprise": 1}}, "surprise"),
+    ],
+)
 def test_a_configuration_that_does_not_hold_is_refused(tmp_path: Path, change: dict, words: str) -> None:
     folder, _ = run_folder(tmp_path / "run", MODELS[0])
     config = json.loads((folder / "config.json").read_text()) | change

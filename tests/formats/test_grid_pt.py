@@ -65,7 +65,9 @@ def test_what_is_written_has_the_published_layout_and_computes_the_same(tmp_path
     write_grid_pt(model, tmp_path / "pos3_d30_k4.pt")
     state = torch.load(tmp_path / "pos3_d30_k4.pt", weights_only=True)
     assert {name: tuple(value.shape) for name, value in state.items()} == {
-        "encoder.weight": (D_SAE, D_IN), "encoder.bias": (D_SAE,), "decoder.weight": (D_IN, D_SAE),
+        "encoder.weight": (D_SAE, D_IN),
+        "encoder.bias": (D_SAE,),
+        "decoder.weight": (D_IN, D_SAE),
         "decoder.bias": (D_IN,),
     }
     with torch.no_grad():
@@ -118,21 +120,25 @@ def changed(**changes: object) -> dict:
     return {name: value for name, value in (published() | changes).items() if value is not None}
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    (changed(**{"decoder.bias": None}), ["no tensor 'decoder.bias'"]),
-    (changed(**{"encoder.weight": None}), ["no tensor 'encoder.weight'"]),
-    (changed(extra=torch.zeros(1)), ["'extra'", "does not belong"]),
-    (changed(**{"encoder.bias": torch.zeros(3)}), ["encoder.bias", "(3,)", "(30,)"]),
-    (changed(**{"encoder.weight": torch.zeros(30)}), ["encoder.weight", "[d_sae, d_in]"]),
-    (changed(**{"decoder.weight": torch.full((D_IN, D_SAE), torch.nan)}), ["decoder.weight", "360 of 360"]),
-    (changed(**{"decoder.bias": torch.zeros(D_IN, dtype=torch.int64)}), ["decoder.bias", "int64"]),
-    (changed(**{"encoder.bias": "text"}), ["encoder.bias", "str"]),
-    (changed(**{"encoder.weight": torch.zeros(1).expand(10**6, 10**6)}), ["encoder.weight", "claims", "4 bytes"]),
-    (torch.zeros(3), ["a Tensor, not a dictionary"]),
-    ({"model_state_dict": [1, 2]}, ["must be dictionaries"]),
-    ({"model_state_dict": published(), "config": {"k": "four"}}, ["whole number"]),
-    ({1: torch.zeros(2)}, ["not text"]),
-], ids=str)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (changed(**{"decoder.bias": None}), ["no tensor 'decoder.bias'"]),
+        (changed(**{"encoder.weight": None}), ["no tensor 'encoder.weight'"]),
+        (changed(extra=torch.zeros(1)), ["'extra'", "does not belong"]),
+        (changed(**{"encoder.bias": torch.zeros(3)}), ["encoder.bias", "(3,)", "(30,)"]),
+        (changed(**{"encoder.weight": torch.zeros(30)}), ["encoder.weight", "[d_sae, d_in]"]),
+        (changed(**{"decoder.weight": torch.full((D_IN, D_SAE), torch.nan)}), ["decoder.weight", "360 of 360"]),
+        (changed(**{"decoder.bias": torch.zeros(D_IN, dtype=torch.int64)}), ["decoder.bias", "int64"]),
+        (changed(**{"encoder.bias": "text"}), ["encoder.bias", "str"]),
+        (changed(**{"encoder.weight": torch.zeros(1).expand(10**6, 10**6)}), ["encoder.weight", "claims", "4 bytes"]),
+        (torch.zeros(3), ["a Tensor, not a dictionary"]),
+        ({"model_state_dict": [1, 2]}, ["must be dictionaries"]),
+        ({"model_state_dict": published(), "config": {"k": "four"}}, ["whole number"]),
+        ({1: torch.zeros(2)}, ["not text"]),
+    ],
+    ids=str,
+)
 def test_a_state_dict_that_cannot_be_held_is_refused(tmp_path: Path, content: object, words: list[str]) -> None:
     torch.save(content, tmp_path / "x_k4.pt")
     refused(tmp_path / "x_k4.pt", *words)

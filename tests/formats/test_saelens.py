@@ -69,25 +69,28 @@ def refused(path: Path, *words: str, k: int | None = None) -> None:
         assert word in message, message
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"architecture": "gated"}, ["'gated'", "topk, abstopk, standard"]),
-    ({"architecture": ["topk"]}, ["topk, abstopk, standard"]),
-    ({"k": ...}, ["does not say k", "100"]),
-    ({"k": 0}, ["k in cfg.json", "between"]),
-    ({"k": 17}, ["k 17", "16 features"]),
-    ({"k": 2.5}, ["whole number"]),
-    ({"k": True}, ["whole number"]),
-    ({"k": 3, "activation_fn_kwargs": {"k": 4}}, ["k 3", "k 4"]),
-    ({"normalize_activations": "layer_norm"}, ["layer_norm", "raw"]),
-    ({"normalize_activations": "expected_average_only_in"}, ["expected_average_only_in"]),
-    ({"reshape_activations": "hook_z"}, ["hook_z"]),
-    ({"rescale_acts_by_decoder_norm": "yes"}, ["true or false"]),
-    ({"finetuning_scaling_factor": True}, ["finetuning_scaling_factor"]),
-    ({"d_sae": 17}, ["W_enc", "(6, 16)", "(6, 17)"]),
-    ({"d_in": 2**60}, ["d_in"]),
-    ({"d_in": ...}, ["d_in", "whole number"]),
-    ({"architecture": "standard", "activation_fn": "tanh-relu"}, ["tanh-relu"]),
-])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architecture": "gated"}, ["'gated'", "topk, abstopk, standard"]),
+        ({"architecture": ["topk"]}, ["topk, abstopk, standard"]),
+        ({"k": ...}, ["does not say k", "100"]),
+        ({"k": 0}, ["k in cfg.json", "between"]),
+        ({"k": 17}, ["k 17", "16 features"]),
+        ({"k": 2.5}, ["whole number"]),
+        ({"k": True}, ["whole number"]),
+        ({"k": 3, "activation_fn_kwargs": {"k": 4}}, ["k 3", "k 4"]),
+        ({"normalize_activations": "layer_norm"}, ["layer_norm", "raw"]),
+        ({"normalize_activations": "expected_average_only_in"}, ["expected_average_only_in"]),
+        ({"reshape_activations": "hook_z"}, ["hook_z"]),
+        ({"rescale_acts_by_decoder_norm": "yes"}, ["true or false"]),
+        ({"finetuning_scaling_factor": True}, ["finetuning_scaling_factor"]),
+        ({"d_sae": 17}, ["W_enc", "(6, 16)", "(6, 17)"]),
+        ({"d_in": 2**60}, ["d_in"]),
+        ({"d_in": ...}, ["d_in", "whole number"]),
+        ({"architecture": "standard", "activation_fn": "tanh-relu"}, ["tanh-relu"]),
+    ],
+)
 def test_a_configuration_that_cannot_be_held_is_refused(folder: Path, changes: dict, words: list[str]) -> None:
     edit(folder, **changes)
     refused(folder, *words)
@@ -100,8 +103,17 @@ def test_k_can_be_given_where_the_folder_is_silent_and_must_agree_where_it_is_no
 
 
 def test_a_folder_of_before_version_6_is_topk_by_its_activation_function(folder: Path) -> None:
-    edit(folder, architecture="standard", k=..., activation_fn_str="topk", activation_fn_kwargs={"k": 3},
-         metadata=..., model_name="gpt2", hook_name="blocks.9.hook_resid_pre", normalize_activations=False)
+    edit(
+        folder,
+        architecture="standard",
+        k=...,
+        activation_fn_str="topk",
+        activation_fn_kwargs={"k": 3},
+        metadata=...,
+        model_name="gpt2",
+        hook_name="blocks.9.hook_resid_pre",
+        normalize_activations=False,
+    )
     loaded = formats.read(folder)
     assert loaded.model.hyperparameters() == {"d_in": 6, "d_sae": 16, "k": 3, "selection": "signed"}
     assert loaded.details == {"model_name": "gpt2", "hook_name": "blocks.9.hook_resid_pre"}
@@ -113,16 +125,19 @@ def rewrite(folder: Path, **changes: torch.Tensor | None) -> None:
     save_file({k: v for k, v in tensors.items() if v is not None}, folder / "sae_weights.safetensors")
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"b_dec": None}, ["no tensor 'b_dec'"]),
-    ({"threshold": torch.zeros(16)}, ["'threshold'", "does not belong"]),
-    ({"../../x": torch.zeros(1)}, ["'../../x'"]),
-    ({"b_enc": torch.zeros(15)}, ["b_enc", "(15,)", "(16,)"]),
-    ({"W_dec": torch.full((16, 6), float("nan"))}, ["W_dec", "96 of 96", "not finite"]),
-    ({"b_enc": torch.full((16,), float("inf"))}, ["b_enc", "not finite"]),
-    ({"W_enc": torch.zeros(6, 16, dtype=torch.int32)}, ["W_enc", "int32", "float32"]),
-    ({"scaling_factor": torch.full((16,), 2.0)}, ["scaling_factor"]),
-])
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"b_dec": None}, ["no tensor 'b_dec'"]),
+        ({"threshold": torch.zeros(16)}, ["'threshold'", "does not belong"]),
+        ({"../../x": torch.zeros(1)}, ["'../../x'"]),
+        ({"b_enc": torch.zeros(15)}, ["b_enc", "(15,)", "(16,)"]),
+        ({"W_dec": torch.full((16, 6), float("nan"))}, ["W_dec", "96 of 96", "not finite"]),
+        ({"b_enc": torch.full((16,), float("inf"))}, ["b_enc", "not finite"]),
+        ({"W_enc": torch.zeros(6, 16, dtype=torch.int32)}, ["W_enc", "int32", "float32"]),
+        ({"scaling_factor": torch.full((16,), 2.0)}, ["scaling_factor"]),
+    ],
+)
 def test_weights_that_cannot_be_held_are_refused(folder: Path, changes: dict, words: list[str]) -> None:
     rewrite(folder, **changes)
     refused(folder, *words)

@@ -16,7 +16,9 @@ def test_runs_without_activation_become_one_piece() -> None:
     text = "Anna has 12 red apples."
     starts, ends = [0, 4, 8, 11, 15, 22], [4, 8, 11, 15, 22, 23]
     assert segments(text, starts, ends, [0, 0, 2.5, 0, 0, 0]) == [
-        ("Anna has", 0.0), (" 12", 2.5), (" red apples.", 0.0)
+        ("Anna has", 0.0),
+        (" 12", 2.5),
+        (" red apples.", 0.0),
     ]
 
 

@@ -78,12 +78,15 @@ def test_a_saelens_folder(tmp_path: Path) -> None:
     assert np.isfinite(run.metrics["validation"]["ev_total"])
 
 
-@pytest.mark.parametrize(("make", "words"), [
-    (lambda folder: grid_file(folder / "pos3_d40_k5.pt", d_in=30), ["30", "24", "'rows'"]),
-    (lambda folder: grid_file(folder / "weights.pt"), ["does not say its k"]),
-    (lambda folder: folder / "nothing.pt", ["nothing at"]),
-    (lambda folder: SAELENS / "topk", ["6", "24"]),
-])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda folder: grid_file(folder / "pos3_d40_k5.pt", d_in=30), ["30", "24", "'rows'"]),
+        (lambda folder: grid_file(folder / "weights.pt"), ["does not say its k"]),
+        (lambda folder: folder / "nothing.pt", ["nothing at"]),
+        (lambda folder: SAELENS / "topk", ["6", "24"]),
+    ],
+)
 def test_nothing_is_written_when_it_is_refused(filled: Workspace, tmp_path: Path, make, words: list[str]) -> None:
     before = everything(filled)
     with pytest.raises(UserError) as caught:

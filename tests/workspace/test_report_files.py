@@ -21,8 +21,10 @@ from tests.workspace.helpers import put_activations
 
 STATE_DICTS = {f"pos3_d{d}_k{k}.pt" for d in (16, 32) for k in (2, 4)}
 METRICS = {"grid_metrics_latent16.json", "grid_metrics_latent32.json", "pareto_optimal_configs.json", "README.json"}
-FIGURES = {f"heatmap_{name}.png" for name in ("explained_variance", "feature_death_rate", "mean_activation",
-                                              "max_activation", "reconstruction_loss")} | {"pareto_frontier.png"}
+FIGURES = {
+    f"heatmap_{name}.png"
+    for name in ("explained_variance", "feature_death_rate", "mean_activation", "max_activation", "reconstruction_loss")
+} | {"pareto_frontier.png"}
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture(autouse=True)
 def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are drawn in one test alone: a browser takes seconds to start."""
+
     def draw(figures: dict) -> list[Path]:
         for path in figures:
             path.write_bytes(b"drawn")
@@ -122,7 +125,8 @@ def test_both_pareto_tests_are_told_apart() -> None:
     from tests.analysis.report_grid import REPORT
 
     table = REPORT.rename(columns={"ev_total": "explained_variance", "dead": "feature_death_rate"}).assign(
-        explained_variance_total=0.0, reconstruction_loss=0.0, mean_activation=0.0, run="")
+        explained_variance_total=0.0, reconstruction_loss=0.0, mean_activation=0.0, run=""
+    )
     found = report_files._pareto(table)
     assert (found["num_pareto"], found["num_dominated"]) == (4, 8)
     chosen = [(config["latent_dim"], config["k"]) for config in found["pareto_optimal"]]
@@ -139,12 +143,15 @@ class TestFolders:
         assert (out / "pos3_d16_k2.pt").read_bytes() != first
         assert [item.name for item in out.parent.iterdir()] == [out.name]
 
-    @pytest.mark.parametrize("make", [
-        lambda out: (out.mkdir(), (out / "thesis.tex").write_text("mine")),
-        lambda out: (out.mkdir(), (out / "README.json").write_text('{"files": ["README.json"]}')),
-        lambda out: out.write_text("a file"),
-        lambda out: out.symlink_to(out.parent),
-    ])
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda out: (out.mkdir(), (out / "thesis.tex").write_text("mine")),
+            lambda out: (out.mkdir(), (out / "README.json").write_text('{"files": ["README.json"]}')),
+            lambda out: out.write_text("a file"),
+            lambda out: out.symlink_to(out.parent),
+        ],
+    )
     def test_what_others_put_there_stays(self, grid: Workspace, out: Path, make) -> None:
         make(out)
         before = sorted(item.name for item in out.parent.rglob("*"))
@@ -172,9 +179,14 @@ class TestFolders:
         assert {file.name: file.read_bytes() for file in out.iterdir()} == before
         assert [item.name for item in out.parent.iterdir()] == [out.name]
 
-    @pytest.mark.parametrize(("given", "words"), [
-        ({"preset": "report"}, "corrected, published"), ({"seed": 7}, "0, 1"), ({"experiment": "none"}, "grid"),
-    ])
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"preset": "report"}, "corrected, published"),
+            ({"seed": 7}, "0, 1"),
+            ({"experiment": "none"}, "grid"),
+        ],
+    )
     def test_what_it_does_not_have_is_named(self, grid: Workspace, out: Path, given: dict, words: str) -> None:
         given = dict(given)
         with pytest.raises(UserError, match=words):
