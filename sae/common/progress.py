@@ -22,19 +22,20 @@ class Silent:
 
 
 class Console:
-    """One line on standard error, rewritten at most twice a second, with rate and time left."""
+    """One line on standard error with what is left: rewritten twice a second on a terminal, else a line every 5 s."""
 
     def __init__(self) -> None:
         self._stage = ""
         self._started = self._last = 0.0
         self._first = 0.0
         self._text = ""
+        self._every = 0.5 if sys.stderr.isatty() else 5.0
 
     def update(self, done: float, total: float, stage: str = "", **figures: float | str) -> None:
         now = time.monotonic()
         if stage != self._stage:
             self._stage, self._started, self._last, self._first = stage, now, 0.0, done
-        if now - self._last < 0.5 and done < total:
+        if now - self._last < self._every and done < total:
             return
         self._last = now
         rate = (done - self._first) / max(now - self._started, 1e-9)

@@ -13,6 +13,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # weights for both layers, decoder columns normalised once, no centring, top-K by magnitude, a decoder bias.
     "published": {
         "selection": "magnitude",
+        "loss": "mse",
         "input_scaling": False,
         "decoder_init": "linear",
         "encoder_init": "linear",
@@ -28,6 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The published grid as its report describes it: no decoder bias, unit-norm decoder at every step, MSE alone.
     "report": {
         "selection": "magnitude",
+        "loss": "mse",
         "input_scaling": False,
         "decoder_init": "linear",
         "encoder_init": "linear",

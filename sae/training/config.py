@@ -10,6 +10,7 @@ from sae.common.errors import UserError
 
 _CHOICES = {
     "selection": ("signed", "magnitude"),
+    "loss": ("normalised", "mse"),
     "encoder_init": ("tied", "linear"),
     "decoder_init": ("data", "random", "linear"),
     "b_dec_init": ("mean", "zero", "linear"),
@@ -32,6 +33,9 @@ class TrainingConfig:
     seed: int = 0
     """Seeds the initial weights and the order of the rows."""
 
+    loss: str = "normalised"
+    """`mse`: mean over all elements. `normalised`: that over the variance of the training rows, so that rates and
+    coefficients mean the same whatever the scale of the rows."""
     epochs: int = 25
     batch_size: int = 256
     lr: float = 1e-3

@@ -36,6 +36,8 @@ class Trainer:
         n_rows, d_in = x.shape
         device = x.device
         self.mean, self.scale = scaling(config, x)
+        # per element, of the rows as training sees them
+        self.variance = float((x - self.mean).double().square().mean()) * self.scale**2 or 1.0
         self.steps_per_epoch = -(-n_rows // config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
         self.model: TopK = initial_model(config, self.scaled(x), principal).to(device)
@@ -73,13 +75,14 @@ class Trainer:
         reconstruction = model.decode_selected(indices, values)
         residual = x - reconstruction
         mse = residual.square().mean()
-        loss = mse
+        unit = self.variance if config.loss == "normalised" else 1.0
+        loss = mse / unit
         if config.auxk_coefficient:
             dead = self.rows_seen - self.last_fired >= self._auxk_window
             # Asking whether any feature is dead waits for a GPU; there the term is computed and comes out as 0.
             if dead.is_cuda or bool(dead.any()):
                 aux = auxk_loss(pre, residual, model.W_dec, dead, self._auxk_k)
-                loss = loss + config.auxk_coefficient * mse.detach() * aux
+                loss = loss + config.auxk_coefficient * self.variance / unit * aux
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         with torch.no_grad():
