@@ -57,7 +57,8 @@ def data_directions(config: TrainingConfig, x: Tensor, principal: Tensor | None,
 
     First come m principal directions, each in both signs (signed top-K can't use one direction for both). Each further
     row is what a random training row leaves over after its K strongest components among those m, so that the
-    dictionary starts where K components of PCA stop. Where there are more features than rows, rows come again.
+    dictionary starts where K components of PCA stop. Where there are more features than rows, the rest are sums of two
+    random rows: the same rows again would be features twice over.
     """
     centred = x - x.mean(0)
     n, d_in = centred.shape
@@ -65,8 +66,11 @@ def data_directions(config: TrainingConfig, x: Tensor, principal: Tensor | None,
     if principal is None:
         principal = principal_directions(centred)
     kept = principal[:, :pairs].to(centred.dtype).cpu()
-    order = torch.randperm(n, generator=generator)
-    rows = centred[order.repeat(-(-config.d_sae // n))[: config.d_sae - 2 * pairs]]
+    wanted = config.d_sae - 2 * pairs
+    rows = centred[torch.randperm(n, generator=generator)[:wanted]]
+    if wanted > n:
+        first, second = torch.randint(n, (2, wanted - n), generator=generator)
+        rows = torch.cat([rows, centred[first] + centred[second]])
     scores = rows @ kept
     weakest = scores.abs().topk(min(config.k, pairs), dim=1).values[:, -1:] if len(rows) else scores
     rows = rows - (scores * (scores.abs() >= weakest)) @ kept.T
