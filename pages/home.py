@@ -7,7 +7,7 @@ import streamlit as st
 
 from sae.ui import empty, jobs_view, page, role, runs_list
 from sae.ui.pickers import pick_choice, pick_switch, pick_text
-from sae.ui.words import bytes_text, count, plain
+from sae.ui.words import bytes_text, count, plain, plural
 from sae.workspace.demo import NAME as DEMO
 from sae.workspace.housekeeping import delete_runs, rename_run
 from sae.workspace.start import start_demo
@@ -100,11 +100,11 @@ def what_is_here(runs: "pd.DataFrame") -> None:
     """One line of counts and disk used by kind."""
     used = runs_list.disk_used(str(workspace.root))
     counts = {
-        "activations": (len(workspace.activations()), used["activations"]),
-        "experiments": (len(workspace.experiments()), used["experiments"]),
-        "runs": (len(runs), used["runs"]),
+        "set of activations": (len(workspace.activations()), used["activations"]),
+        "experiment": (len(workspace.experiments()), used["experiments"]),
+        "run": (len(runs), used["runs"]),
     }
-    words = [f"**{count(n)}** {kind} ({bytes_text(size)})" for kind, (n, size) in counts.items()]
+    words = [f"**{count(n)}** {plural(n, kind)} ({bytes_text(size)})" for kind, (n, size) in counts.items()]
     st.markdown(f"{', '.join(words)}, jobs {bytes_text(used['jobs'])} :gray[in {plain(workspace.root)}]")
 
 
@@ -285,7 +285,13 @@ with page.errors_shown("showing this page"):
         controls = st.container(horizontal=True, vertical_alignment="bottom", key="list_controls")
         with controls, st.container(width="content"):
             view = pick_choice(
-                "List", list(VIEWS), name="list", default="runs", format=lambda v: VIEWS[v], look="buttons"
+                "List",
+                list(VIEWS),
+                name="list",
+                default="runs",
+                format=lambda v: VIEWS[v],
+                look="buttons",
+                visible=False,
             )
         if view == "experiments":
             list_experiments(runs)

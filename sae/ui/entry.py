@@ -12,7 +12,6 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.pages_manager import PagesManager
 
-
 LOOK: dict[str, Any] = {
     "page_title": "SAE Workbench",
     "page_icon": ":material/grid_on:",

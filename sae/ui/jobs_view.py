@@ -10,7 +10,7 @@ import streamlit as st
 from sae.ui import address, role
 from sae.ui.empty import link
 from sae.ui.page import errors_shown
-from sae.ui.words import count, number, plain, seconds_text, share
+from sae.ui.words import count, plain, seconds_text
 from sae.workspace.supervisor import ensure_running
 
 if TYPE_CHECKING:
@@ -141,10 +141,19 @@ def _queue(workspace: Workspace, shown: tuple[str, ...], place: str) -> None:
         active = workspace.jobs.active()
         if {job.id for job in active} != set(shown):
             st.rerun()
-        for job in active[:6]:
+        # Maps are made for whoever looks at one later: nobody waits for them.
+        asked_for = [job for job in active if job.kind != "map"]
+        for job in asked_for[:6]:
             job_row(workspace, job, place=place)
-        if len(active) > 6:
-            st.caption(f"and {len(active) - 6} more in the queue")
+        if len(asked_for) > 6:
+            st.caption(f"and {len(asked_for) - 6} more in the queue")
+        for job in [job for job in active if job.kind == "map"][:1]:
+            _, words = progress_text(job.progress(), job.status)
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.caption(f"{plain(title(job))}: {plain(words)}")
+                if role.may_change():
+                    st.button("Stop", key=f"stop_{place}_{job.id}", type="tertiary", on_click=cancel,
+                              args=(workspace, job.id))
 
 
 def follow(workspace: Workspace, job: Job, *, place: str) -> None:
@@ -206,8 +215,8 @@ def _watch(workspace: Workspace, name: str, theme: ThemeName, *, live: bool) -> 
     with left:
         cells(runs, experiment.factors, key=f"cells_{name}", chosen=chosen, on_pick=lambda run: address.choose(run=run))
         st.caption(
-            "Explained variance (EV_total) on validation rows, the share of dead features below it. A cell shows the "
-            "curves of its run; hatched: not trained."
+            "Explained variance (EV_total) and, below it, the share of features that are active on no row; both on "
+            "validation rows. A click on a cell shows its curves. Hatched: not trained."
         )
     with right:
         if chosen is not None:
@@ -292,9 +301,6 @@ def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeNa
         words = [str(line["status"]) if line["status"] != "cancelled" else "stopped"]
         if line["status"] == "running":
             words.append(f"{100 * line['fraction']:.0f} %")
-        for metric, title_, text in (("ev_total", "EV", number), ("dead", "dead", share)):
-            if line.get(metric) is not None and line[metric] == line[metric]:
-                words.append(f"{title_} {text(line[metric])}")
         st.markdown(f"**{plain(name)}** :gray[{plain(', '.join(words))}]", width="stretch")
         if line["status"] == "done":
             link("run", "Open the run", run=run)

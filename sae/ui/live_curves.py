@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 HEIGHT = 340
+FLOOR = -0.5
 
 
 def live_curves(history: pd.DataFrame, theme: Literal["light", "dark"] = "light") -> go.Figure:
@@ -40,8 +41,8 @@ def live_curves(history: pd.DataFrame, theme: Literal["light", "dark"] = "light"
     plain = figure.layout.yaxis.to_plotly_json()
     for number, (low, high, title, more) in enumerate(
         [
-            (0.72, 1.0, "Loss", {"rangemode": "tozero", "tickformat": ".3~g"}),
-            (0.36, 0.64, "EV_total", {"tickformat": ".2~f"}),
+            (0.76, 1.0, "Loss", {"rangemode": "tozero", "tickformat": ".3~g"}),
+            (0.37, 0.65, "EV_total", {"tickformat": ".2~f"}),
             (0.0, 0.28, "Dead", {"rangemode": "tozero", "tickformat": ".0~%"}),
         ],
         start=1,
@@ -51,10 +52,14 @@ def live_curves(history: pd.DataFrame, theme: Literal["light", "dark"] = "light"
         figure.layout[name] = {
             **plain, "domain": [low, high], "nticks": 4, "title": {"text": title, "font": title_font}, **more,
         }  # fmt: skip
+    # A start far below 0 would press the rest of the curve into a line.
+    lowest, highest = history["ev_total_batch"].min(), history["ev_total_batch"].max()
+    if lowest < FLOOR:
+        figure.update_layout(yaxis2_range=[FLOOR, max(float(highest), 0.0) + 0.08])
     figure.update_layout(
         xaxis={"title": {"text": "Epoch"}, "rangemode": "tozero", "anchor": "y3"},
         margin={"l": 56, "r": 12, "t": 8, "b": 40},
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 0.665, "yanchor": "bottom"},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 0.655, "yanchor": "bottom"},
         uirevision="live",  # a zoom stays while the figure grows
     )
     return figure

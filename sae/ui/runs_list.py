@@ -82,13 +82,13 @@ def run_columns() -> dict[str, Any]:
     """Streamlit's column configuration for `shown_runs`."""
     config = st.column_config
     return {
-        "name": config.TextColumn("Run", width=205),
-        "experiment": config.TextColumn("Experiment", width=115),
+        "name": config.TextColumn("Run", width=198),
+        "experiment": config.TextColumn("Experiment", width=100),
         "activations": config.TextColumn("Activations", width="small"),
-        "layer": config.NumberColumn("Layer", format="%d", width=55),
+        "layer": config.NumberColumn("Layer", format="%d", width=48),
         "position": config.NumberColumn("Position", format="%d", width=70),
-        "status": config.TextColumn("Status", width=65),
-        "preset": config.TextColumn("Recipe", width=85),
+        "status": config.TextColumn("Status", width=58),
+        "preset": config.TextColumn("Recipe", width=80),
         "d_sae": config.NumberColumn("d_sae", format="localized", width=65),
         "k": config.NumberColumn("K", format="%d", width=50),
         "seed": config.NumberColumn("Seed", format="%d", width=50),
@@ -99,10 +99,10 @@ def run_columns() -> dict[str, Any]:
             "Dead", format="%.1f %%", width=70, help="Share of features that are active on no row."
         ),
         "validation.l0": config.NumberColumn(
-            "L0", format="%.1f", width=60, help="Mean number of active features a row, on validation rows."
+            "L0", format="%.1f", width=54, help="Mean number of active features a row, on validation rows."
         ),
-        "seconds": config.NumberColumn("Time", format="%.1f s", width=75, help="Training and measuring."),
-        "created": config.TextColumn("Begun", width=95),
+        "seconds": config.NumberColumn("Time", format="%.1f s", width=65, help="Training and measuring."),
+        "created": config.TextColumn("Begun", width=85),
     }
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sae.common.progress import seconds_text
 
-__all__ = ["ago", "bytes_text", "count", "number", "plain", "seconds_text", "share"]
+__all__ = ["ago", "bytes_text", "count", "number", "plain", "plural", "seconds_text", "share"]
 
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~<>$:^=-])")
 
@@ -20,6 +20,12 @@ def plain(text: object) -> str:
 def count(value: float) -> str:
     """A whole number with separators: `7,473`."""
     return f"{round(value):,}"
+
+
+def plural(n: int, word: str) -> str:
+    """`word` for `n` things: `run`, `runs`; `set of activations`, `sets of activations`."""
+    first, space, rest = word.partition(" ")
+    return word if n == 1 else f"{first}s{space}{rest}"
 
 
 def number(value: float | None, decimals: int = 3) -> str:
