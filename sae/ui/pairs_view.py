@@ -215,7 +215,9 @@ def block_features(table: pd.DataFrame, pair: tuple[int, int], most: int = BLOCK
         if len(found) >= most:
             break
     missing = [feature for feature in pair if feature not in found[:most]]
-    return [*found[: most - len(missing)], *missing]
+    spare = [feature for feature in found[:most] if feature not in pair]
+    left_out = spare[most - len(pair) :]
+    return [feature for feature in found[:most] if feature not in left_out] + missing
 
 
 def _pair(run: RunFolder, codes: FeatureActivations, table: pd.DataFrame, a: int, b: int) -> None:

@@ -102,3 +102,18 @@ def open_page(monkeypatch: pytest.MonkeyPatch, repository: Path) -> Callable[...
         return at.run()
 
     return open_it
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The workspace of `tests.workspace.results`. Not to be written to."""
+    from tests.workspace.results import make
+
+    return make(tmp_path_factory.mktemp("results") / "workspace")
+
+
+@pytest.fixture
+def own_results(results: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of `results` for a test that changes something."""
+    shutil.copytree(results.root, tmp_path / "results")
+    return Workspace(tmp_path / "results")

@@ -1,0 +1,92 @@
+"""Run: finished, failed and unfinished runs in every view."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pages.test_home import words
+from tests.workspace.results import fail
+
+VIEWS = ("overview", "activity", "geometry", "configuration")
+
+
+@pytest.fixture
+def run(results) -> str:
+    return results.experiment("both").run_ids()[0]
+
+
+def test_without_a_run_the_way_to_one_is_shown(open_page, workspace):
+    at = open_page("run", workspace)
+    assert not at.exception
+    assert "No finished run yet" in words(at)
+
+
+def test_headline_numbers_are_the_runs(open_page, results, run):
+    at = open_page("run", results, run=run)
+    assert not at.exception and not at.error
+    metrics = results.run(run).metrics["validation"]
+    shown = {metric.label: metric for metric in at.metric}
+    assert shown["Explained variance"].value == f"{metrics['ev_total']:.3f}"
+    low, high = results.run(run).results["intervals"]["validation"]["ev_total"]
+    assert shown["Explained variance"].delta == f"95 % interval {low:.3f} to {high:.3f}"
+    assert shown["Dead features"].value == f"{100 * metrics['dead']:.1f} %"
+    k = results.run(run).config["model"]["k"]
+    pca = results.run(run).results["baselines"]["pca"]["validation"]["ev_total"]
+    assert shown[f"PCA of {k} components"].value == f"{pca:.3f}"
+    assert len(at.get("plotly_chart")) == 2
+
+
+@pytest.mark.parametrize("split", ["train", "all"])
+def test_other_splits(open_page, results, run, split):
+    at = open_page("run", results, run=run, split=split)
+    shown = {metric.label: metric.value for metric in at.metric}
+    assert shown["Explained variance"] == f"{results.run(run).metrics[split]['ev_total']:.3f}"
+
+
+def test_the_most_active_features_with_their_example(open_page, results, run):
+    at = open_page("run", results, run=run)
+    table = at.dataframe(key="run_most_active").value
+    features = results.run(run).features().sort_values(["n_active", "feature"], ascending=[False, True])
+    assert table["feature"].iloc[0] == features["feature"].iloc[0]
+    assert table["text"].str.startswith("Ben b").all()
+
+
+@pytest.mark.parametrize(("view", "charts"), [("activity", 4), ("geometry", 3), ("configuration", 0)])
+def test_every_view_is_drawn(open_page, results, view, charts):
+    runs = [r["id"] for r in results.experiment("both").content["runs"] if r["factors"]["preset"] == "published"]
+    at = open_page("run", results, run=runs[0], view=view)
+    assert not at.exception and not at.error
+    assert len(at.get("plotly_chart")) >= charts - 1  # without dead features one figure is a sentence
+    if view == "configuration":
+        assert f'sae.open("{runs[0]}")' in at.code[0].value
+        names = [set(table.value.get("file", [])) for table in at.dataframe]
+        assert any({"weights.safetensors", "codes.safetensors"} <= found for found in names)
+
+
+def test_a_failed_run_says_why(open_page, own_results, run):
+    fail(own_results, run)
+    at = open_page("run", own_results, run=run)
+    assert not at.exception
+    assert "training diverged" in at.error[0].value
+    assert len(at.error) == 1
+
+
+def test_a_run_that_waits(open_page, own_results, run):
+    fail(own_results, run)
+    (own_results.run_folder(run) / "error.json").unlink()
+    at = open_page("run", own_results, run=run)
+    assert not at.exception and not at.error
+    assert "cancelled" in at.info[0].value
+
+
+def test_broken_files_are_one_line(open_page, own_results, run):
+    (own_results.run_folder(run) / "codes.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}......")
+    at = open_page("run", own_results, run=run, view="activity")
+    assert not at.exception
+    assert len(at.error) == 1 and "codes.safetensors" in at.error[0].value.replace("\\", "")
+
+
+def test_an_unknown_run_falls_back_and_says_so(open_page, results):
+    at = open_page("run", results, experiment="both", run="nothing-here")
+    assert not at.exception
+    assert "nothing-here" in at.warning[0].value.replace("\\", "")
