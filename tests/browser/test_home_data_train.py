@@ -83,7 +83,8 @@ def test_training_is_stopped_and_goes_on(app: apps.App, page: Page) -> None:
     page.get_by_role("button", name="Stop").click()
     wait_for_cells(page, "cancelled", 2)
     jobs = Workspace(app.workspace).jobs
-    assert jobs.latest("long").status == "cancelled"
+    stopped = jobs.latest("long")
+    assert stopped is not None and stopped.status == "cancelled"
     page.get_by_role("button", name="Resume").click()
     wait_for_cells(page, "running", 1)
     page.get_by_role("button", name="Stop").click()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -114,7 +116,7 @@ def test_cells_have_what_is_known(trained):
 
 
 def test_seeds_share_a_cell_and_other_factors_make_tables():
-    factors = {"preset": ["a", "b"], "d_sae": [8], "k": [2, 4], "seed": [0, 1]}
+    factors: dict[str, list[Any]] = {"preset": ["a", "b"], "d_sae": [8], "k": [2, 4], "seed": [0, 1]}
     assert axes(factors) == ("k", "d_sae", ["preset"])
     lines = [
         {"id": f"{preset}{k}{seed}", "status": status, "fraction": 0.5, "error": None, "preset": preset, "d_sae": 8,
