@@ -18,7 +18,6 @@ groups = {
     group: [
         st.Page(here / f"{stem}.py", title=title, url_path=stem, default=stem == "home")
         for stem, title in pages.items()
-        if (here / f"{stem}.py").exists()
     ]
     for group, pages in PAGES.items()
 }
@@ -28,11 +27,10 @@ with st.sidebar:
     st.markdown("**SAE Workbench**")
     # Streamlit's own list of sections is not a list to a screen reader; these are links.
     for group, links in groups.items():
-        if links:
-            with st.container(gap="xxsmall", key=f"navigation_{group.lower()}"):
-                st.caption(group)
-                for one in links:
-                    st.page_link(one)
+        with st.container(gap="xxsmall", key=f"navigation_{group.lower()}"):
+            st.caption(group)
+            for one in links:
+                st.page_link(one)
     if not role.may_change():
         st.caption("Read-only: this server shows the workspace and changes nothing in it.")
 page.run()

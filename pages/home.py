@@ -160,17 +160,16 @@ def list_runs(runs: "pd.DataFrame", controls: st.delta_generator.DeltaGenerator)
 def run_actions(runs: "pd.DataFrame", ids: list[str]) -> None:
     """What can be done with the chosen lines."""
     with st.container(horizontal=True, vertical_alignment="center", key="run_actions"):
-        if not ids:
-            st.caption(f"{count(len(runs))} runs. Tick one to open or rename it, any number to delete them.")
-            return
         one = ids[0] if len(ids) == 1 else None
-        if one:
-            if st.button("Open", type="primary"):
-                st.switch_page("pages/run.py", query_params={"run": one})
-            if role.may_change() and st.button("Rename"):
+        if st.button("Open", type="primary", disabled=one is None):
+            st.switch_page("pages/run.py", query_params={"run": one or ""})
+        if role.may_change():
+            if st.button("Rename", disabled=one is None) and one:
                 rename(one)
-        if role.may_change() and st.button(f"Delete {count(len(ids))}" if len(ids) > 1 else "Delete"):
-            delete(ids)
+            if st.button("Delete", disabled=not ids):
+                delete(ids)
+        ticked = f", {count(len(ids))} ticked" if ids else ". Tick one to open or rename it, any number to delete them."
+        st.caption(f"{count(len(runs))} {plural(len(runs), 'run')}{ticked}")
 
 
 @st.dialog("Rename the run")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from urllib.parse import urlsplit
 
 import streamlit as st
 
-PAGES = Path(__file__).parents[2] / "pages"
+from sae.ui import address
 
 
 def empty(title: str, why: str, links: Mapping[str, tuple[str, Mapping[str, str]]]) -> None:
@@ -19,18 +19,25 @@ def empty(title: str, why: str, links: Mapping[str, tuple[str, Mapping[str, str]
     with st.container(border=True, key="empty_state"):
         st.markdown(f"**{title}**")
         st.markdown(why)
-        with st.container(horizontal=True, gap="medium"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             for label, (stem, choices) in links.items():
                 link(stem, label, **choices)
 
 
 def link(stem: str, label: str, **choices: object) -> None:
-    """A link to another page with choices made; a choice of None is left out, and so is a page that is not there."""
-    if not (PAGES / f"{stem}.py").exists():
-        return
+    """A link to another page with choices made; a choice of None is left out."""
     chosen = {name: str(value) for name, value in choices.items() if value is not None}
     icon = ":material/arrow_forward:"
+    if urlsplit(st.context.url or "").path.rstrip("/").endswith(f"/{stem}"):
+        # A link to the page that is open would be drawn as the current one of a navigation.
+        st.button(label, icon=icon, type="tertiary", key=f"link_{stem}_{label}", on_click=_go, args=(chosen,))
+        return
     st.page_link(f"pages/{stem}.py", label=label, icon=icon, query_params=chosen, width="content")
+
+
+def _go(choices: Mapping[str, str]) -> None:
+    """What following a link does: the address says these choices and nothing else."""
+    address.choose(drop=[name for name in st.query_params if name not in choices], **choices)
 
 
 def no_activations() -> None:

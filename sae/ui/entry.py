@@ -7,6 +7,7 @@ miss app.py and its role check. Whoever is run so switches that off and runs aga
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -14,7 +15,8 @@ from streamlit.runtime.pages_manager import PagesManager
 
 LOOK: dict[str, Any] = {
     "page_title": "SAE Workbench",
-    "page_icon": ":material/grid_on:",
+    # A file of ours: a named icon would be fetched from the network.
+    "page_icon": str(Path(__file__).with_name("icon.svg")),
     "layout": "wide",
     "initial_sidebar_state": 210,
 }

@@ -44,6 +44,7 @@ def head(title: str, question: str) -> DeltaGenerator:
     Below stands an empty place for notes (`note`).
     """
     entry.through_app()
+    st.set_page_config(page_title=f"{title} · SAE Workbench")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium", key="page_head"):
         with st.container(gap=None):
             st.title(title, anchor=False)

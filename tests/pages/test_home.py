@@ -71,6 +71,7 @@ def test_all_runs_stand_in_one_table(open_page, trained):
     assert len(table.value) == 4
     assert set(table.value["d_sae"]) == {16, 32}
     assert "**4** runs" in words(at)
+    assert [b.label for b in at.button if b.disabled] == ["Open", "Rename", "Delete"]
 
 
 def test_filter_and_sort_come_from_the_address(open_page, trained):
