@@ -18,6 +18,7 @@ from sae.ui.words import count, plain, share
 from sae.workspace.notes import FeatureNote, Notes
 
 if TYPE_CHECKING:
+    from sae.analysis.near import Nearness
     from sae.workspace.runs import RunFolder
 
 PER_STRATUM = (5, 10, 20, 50)
@@ -126,11 +127,11 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
             )  # fmt: skip
         else:
             stratum = "near_miss"
+            st.markdown("**Where it came nearest**", width="stretch")
         wanted = pickers.pick_choice(
             "How many", list(PER_STRATUM), name="many", default=10, format=lambda n: f"up to {n}", visible=False
         )
-    pre = _pre_activation(run, feature) if dead else None
-    lines = card_examples.strata(run, feature, int(wanted or 10), pre)
+    lines = card_examples.strata(run, feature, int(wanted or 10), _closeness(run, feature) if dead else None)
     lines = lines[lines["stratum"] == stratum]
     piece = loaded.slice_of(run)
     if lines.empty:
@@ -163,10 +164,22 @@ def _pre_activation(run: RunFolder, feature: int) -> np.ndarray:
     )
 
 
-def _dead(run: RunFolder, feature: int, line: pd.Series) -> None:
-    """How near a dead feature came, and when it was last alive."""
+def _nearness(run: RunFolder, feature: int) -> Nearness:
     from sae.analysis.near import nearness
 
+    model = run.config["model"]
+    signed = model.get("selection", "signed") == "signed"
+    return nearness(loaded.codes(run), _pre_activation(run, feature), model.get("k"), signed)
+
+
+def _closeness(run: RunFolder, feature: int) -> np.ndarray:
+    """[n_rows]: the larger, the less it took for the feature to be selected there."""
+    short = _nearness(run, feature).short
+    return short.max(initial=0.0) - short
+
+
+def _dead(run: RunFolder, feature: int, line: pd.Series) -> None:
+    """How near a dead feature came, and when it was last alive."""
     words = ["This feature is dead."]
     if "last_fired_row" in line and pd.notna(line["last_fired_row"]):
         fired = int(line["last_fired_row"])
@@ -177,10 +190,7 @@ def _dead(run: RunFolder, feature: int, line: pd.Series) -> None:
             else "In training it was never selected."
         )
     with page.errors_shown("reading how near it came"):
-        model = run.config["model"]
-        pre = _pre_activation(run, feature)
-        signed = model.get("selection", "signed") == "signed"
-        near = nearness(loaded.codes(run), pre, model.get("k"), signed)
+        near = _nearness(run, feature)
         if near.row >= 0:
             words.append(
                 f"It came nearest on row {near.row:,}: {near.value:.3g} before the selection, where {near.needed:.3g} "

@@ -126,7 +126,7 @@ def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int)
 
     with st.container(horizontal=True, vertical_alignment="center"):
         said = count(d_sae) if len(table) == d_sae else f"{count(len(table))} of {count(d_sae)}"
-        st.markdown(f"**{said} features**", width="stretch")
+        st.markdown(f"**{said} features**", width="content")  # Streamlit's own tools lie over the right end
         toolbar(
             None, table, key="feature_table_tools", title="Features", filename=f"{run.id}-features",
             reproduce=reproduce.of_run(run, f"run features {run.id} --json", "run.features()"),
@@ -243,8 +243,11 @@ def _request(workspace: Workspace, run: RunFolder) -> None:
     from sae.ui.jobs_view import keep_working
     from sae.workspace.start import request_maps
 
-    name = run.config.get("experiment") or run.id
-    if not role.may_change() or workspace.jobs.latest(name, "map") is not None:
+    if not role.may_change():
         return
-    request_maps(workspace, name, [run.id])
-    keep_working(workspace)
+    name = run.config.get("experiment") or run.id
+    job = workspace.jobs.latest(name, "map")
+    if job is None:
+        job = request_maps(workspace, name, [run.id])
+    if job.active:
+        keep_working(workspace)

@@ -66,8 +66,9 @@ def show(experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: 
         staircase=len(objectives) == 2 and {x, y} == set(objectives), log_x=x in ("k", "d_sae"),
         error=f"{y}_sd" if f"{y}_sd" in lines else None,
     )  # fmt: skip
-    shown = lines[["configuration", "on_frontier", "beaten_by", *objectives, "seeds"]]
-    left, right = st.columns([1.1, 1], gap="medium")
+    shown = lines[["configuration", "beaten_by", *objectives, "seeds"]].copy()
+    shown["beaten_by"] = shown["beaten_by"].where(~lines["on_frontier"], "nothing: on the frontier")
+    left, right = st.columns([1, 1.15], gap="medium")
     with left:
         figure_panel(
             figure, lines.drop(columns=["run"]), key="frontier_figure",
@@ -87,7 +88,6 @@ def show(experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: 
         shown, config = as_shown(shown, {
             **grid_data.metric_columns(shown, []),
             "configuration": st.column_config.TextColumn("Configuration", width=135),
-            "on_frontier": st.column_config.CheckboxColumn("Frontier", width=60),
             "beaten_by": st.column_config.TextColumn("Beaten by", width=420),
             "seeds": st.column_config.NumberColumn("Seeds", width=55),
         })  # fmt: skip

@@ -132,6 +132,8 @@ def one(
         x_values=experiment.factors[x], y_values=experiment.factors[y],
     )  # fmt: skip
     meaning, formula = grid_data.METRICS[metric]
+    if chosen.get("seed") is None and len(experiment.factors.get("seed", ())) > 1:
+        formula += "\n\nA cell holds the mean over seeds; ± is their standard deviation."
     small = height == SMALL
     key = f"heat_{metric}"
     factors = list(experiment.factors)
@@ -188,12 +190,12 @@ def beside(experiment: ExperimentFolder, table: pd.DataFrame, split: str) -> Non
         "directions, tied encoder, top-K, one scale fitted on train rows. **Mean predictor**: $EV_{total} = 0$ by "
         "definition; its $EV_{flat}$ is in the table.",
         filename=f"{experiment.name}-baselines-{split}", columns=grid_data.metric_columns(lines, ["k", "d_sae"])
-        | {name: st.column_config.NumberColumn(title, format="%.3f", help=help) for name, title, help in (
+        | {name: st.column_config.NumberColumn(title, format="%.3f", help=help, width=60) for name, title, help in (
             ("sae", "SAE", "ev_total of the run, mean over seeds"),
             ("pca", "PCA-K", "ev_total of K principal components"),
-            ("lead", "SAE - PCA", "how far the SAE is above PCA"),
+            ("lead", "Lead", "how far the SAE is above PCA"),
             ("random_dictionary", "Random", "ev_total of a random dictionary"),
-            ("mean_predictor_flat", "Mean, flat", "ev_flat of predicting the training mean"))},
+            ("mean_predictor_flat", "Mean, flat", "ev_flat of predicting the training mean; its ev_total is 0"))},
         reproduce=_reproduce(experiment, "ev_total", split, {}),
     )  # fmt: skip
 
@@ -246,7 +248,9 @@ def difference(
         kind = grid_data.metric_columns(cells.rename(columns={"left": metric}), [])[metric]["type_config"]
         sides = {side: {**st.column_config.NumberColumn(title), "type_config": kind} for side, title in titles.items()}
         shown, config = as_shown(cells[[y, x, *titles]], {**grid_data.metric_columns(cells, ["k", "d_sae"]), **sides})
-        st.dataframe(shown, hide_index=True, alt="Cells of both experiments", column_config=config)
+        st.dataframe(
+            shown, hide_index=True, alt="Cells of both experiments", column_config=config, placeholder="–"
+        )  # fmt: skip
     with drawn:
         figure_panel(
             heat_map.as_svg(figure), cells, key=key, title=f"{after} minus {before}: {metric_title(metric)}",

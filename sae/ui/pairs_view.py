@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sae.analysis.pairs import PairInterval, PermutationMaximum
     from sae.workspace.runs import RunFolder
 
-SIGNS = {"together": "Together (r above 0)", "apart": "Apart (r below 0)"}
+SIGNS = {"together": "together", "apart": "apart"}
 MEASURES = {"pearson": "Pearson's r", "phi": "phi", "jaccard": "Jaccard", "lift": "lift"}
 WHICH = {"both": "Both active", "only a": "Only the first", "only b": "Only the second"}
 BLOCK = 24  # features in the block
@@ -151,7 +151,8 @@ def _table(run: RunFolder, table: pd.DataFrame, choices: Choices) -> None:
     number = st.column_config.NumberColumn
     table_panel(
         shown, key="pair_table", title="Pairs of features", height=310, n=f"{len(table):,} pairs",
-        meaning=f"{SIGNS[choices.sign]}, by {MEASURES[choices.by]}; a click opens a pair.",
+        meaning=f"Pairs with r {'above' if choices.sign == 'together' else 'below'} 0, by {MEASURES[choices.by]}; a "
+        "click opens one.",
         formula="With $n$ rows, $n_a$ and $n_b$ active rows, $C$ rows together, and $G$ the sum of products of "
         r"activations: $$r = \frac{G - S_a S_b / n}{\sqrt{(Q_a - S_a^2/n)(Q_b - S_b^2/n)}}$$ over all rows, "
         r"zeros included; $$\phi = \frac{nC - n_a n_b}{\sqrt{n_a n_b (n-n_a)(n-n_b)}}$$ Jaccard $C / (n_a + n_b - C)$, "

@@ -93,6 +93,7 @@ def toolbar(
     columns: Mapping[str, Any] | None = None,
 ) -> None:
     """Small buttons: what it means, its table, files to keep, how to make it again. `fig` None: a table's toolbar."""
+    st.html(_STYLE)
     with st.container(horizontal=True, gap=None, width="content", key=f"{key.removesuffix('_tools')}_tools"):
         if formula:
             with st.popover(":material/help:", type="tertiary", key=f"{key}_what", help=f"What it means: {title}"):
@@ -151,7 +152,6 @@ _STYLE = """<style>
 
 
 def _head(title: str, n: int | str | None, meaning: str, tools: Callable[[], None]) -> None:
-    st.html(_STYLE)
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown(f"**{plain(title)}**", width="stretch")
         tools()
@@ -208,6 +208,7 @@ def table_panel(
             "hide_index": True,
             "column_config": config,
             "alt": title,
+            "placeholder": "–",
             "height": "auto" if height is None else height,
         }
         if on_select is None:

@@ -29,7 +29,7 @@ def pick_run(workspace: Workspace, finished: bool = True) -> RunFolder | None:
     asked = address.get("run")
     if options and asked and address.get("experiment") is None:
         _follow(workspace, asked, options)
-    with st.container(width=170):
+    with st.container(width=150):
         chosen = pickers.pick_choice(
             "Experiment", options, name="experiment", carry=True, resets=("run", "feature", "a", "b"),
             format=lambda name: "SAEs from elsewhere" if name == ELSEWHERE else name,
@@ -41,7 +41,7 @@ def pick_run(workspace: Workspace, finished: bool = True) -> RunFolder | None:
     ids = [run for run in titles if (workspace.root / "runs" / run / wanted).exists()]
     if asked in titles and asked not in ids:
         note(f"Run {titles[asked]} is not {'finished' if finished else 'begun'} yet.")
-    with st.container(width=255):
+    with st.container(width=215):
         run = pickers.pick_choice(
             "Run", ids, name="run", format=titles.__getitem__, carry=True, resets=("feature", "a", "b")
         )
