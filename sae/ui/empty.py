@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import streamlit as st
 
 from sae.ui import address
+
+PAGES = Path(__file__).parents[2] / "pages"
 
 
 def empty(title: str, why: str, links: Mapping[str, tuple[str, Mapping[str, str]]]) -> None:
