@@ -4,6 +4,8 @@ rates.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -171,17 +173,9 @@ def base_rates(
     lines = []
     for label in labels.columns:
         column = labels[label].reset_index(drop=True)
-        is_list = column.map(lambda cell: isinstance(cell, list | tuple | set | np.ndarray))
-        known = (is_list | column.notna()).to_numpy() & present
-        items = column[known].map(
-            lambda cell: set(cell) if isinstance(cell, list | tuple | set | np.ndarray) else {cell}
-        )
-        values = set().union(*items) if len(items) else set()
-        if not 0 < len(values) <= most_values:
-            continue
-        for value in sorted(values, key=lambda item: (str(type(item)), item)):
-            has = np.zeros(len(labels), bool)
-            has[np.flatnonzero(known)] = [value in cell for cell in items]
+        known, having = _cells(column, present, most_values)
+        for value in sorted(having, key=lambda item: (str(type(item)), item)):
+            has = having[value]
             n_active, n_with = int((known & active).sum()), int(has.sum())
             lines.append((label, value, n_active, int((has & active).sum()), int(known.sum()), n_with))
     table = pd.DataFrame(lines, columns=["label", "value", "n_active", "n_active_with", "n", "n_with"])
@@ -200,6 +194,28 @@ def base_rates(
     )
     order = ["label", "value", "n_active", "n_active_with", "share", "low", "high"]
     return table[[*order, "n", "n_with", "base_rate", "difference", "enough"]]
+
+
+def _cells(column: pd.Series, present: np.ndarray, most: int) -> tuple[np.ndarray, dict[Any, np.ndarray]]:
+    """Which lines have a label, bool [n], and by value which have that one; {} for none or more than `most` values."""
+    if column.dtype != object:  # no cell is a list: whole columns are compared at once
+        known = column.notna().to_numpy() & present
+        values = column[known].unique().tolist()
+        if not 0 < len(values) <= most:
+            return known, {}
+        return known, {value: (column == value).fillna(False).to_numpy(bool) & known for value in values}
+    is_list = column.map(lambda cell: isinstance(cell, list | tuple | set | np.ndarray)).to_numpy(bool)
+    known = (is_list | column.notna().to_numpy()) & present
+    cells = [set(cell) if several else {cell} for cell, several in zip(column[known], is_list[known], strict=True)]
+    found = set().union(*cells)
+    if not 0 < len(found) <= most:
+        return known, {}
+    having = {}
+    for value in found:
+        has = np.zeros(len(column), bool)
+        has[np.flatnonzero(known)] = [value in cell for cell in cells]
+        having[value] = has
+    return known, having
 
 
 def wilson(successes: np.ndarray, n: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
