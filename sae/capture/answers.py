@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,30 +82,36 @@ def collect_answers(
     off is written again.
     """
     prompts = [model.prompt(question, CHAT_PROMPT, PLAIN_PROMPT) for question in questions]
-    lengths = [len(tokens.ids) for tokens in model.tokenize(prompts)]
+    lengths = model.prompt_lengths(prompts)
     answers: list[str | None] = [None] * len(prompts)
     readable = [i for i, length in enumerate(lengths) if model.context is None or length < model.context]
     # Longest first, as for the states; always the same batches.
     readable.sort(key=lambda i: (-lengths[i], i))
     batches = [readable[start : start + batch_size] for start in range(0, len(readable), batch_size)]
     finished = _read_journal(journal)
-    for number, batch in enumerate(batches[: len(finished)]):
-        for place, answer in zip(batch, finished[number], strict=True):
+    done = 0
+
+    def take(batch: list[int], written: list[str]) -> None:
+        nonlocal done
+        for place, answer in zip(batch, written, strict=True):
             answers[place] = answer
-    done = sum(len(batch) for batch in batches[: len(finished)])
-    with open(journal, "a", encoding="utf-8") as file:
-        for batch in batches[len(finished) :]:
-            progress.update(done, len(readable), "answers")
-            written = model.greedy_answers(
-                [prompts[place] for place in batch], max_new_tokens=MAX_NEW_TOKENS, batch_size=len(batch)
-            )
+        done += len(batch)
+
+    for batch, written in zip(batches, finished, strict=False):
+        take(batch, written)
+    left = batches[len(finished) :]
+    generated = model.answer_batches(
+        [[prompts[place] for place in batch] for batch in left],
+        max_new_tokens=MAX_NEW_TOKENS,
+        tick=lambda: progress.update(done, len(readable), "answers"),
+    )
+    with open(journal, "a", encoding="utf-8") as file, closing(generated):
+        for batch, written in zip(left, generated, strict=True):
             written = [_own_part(answer) for answer in written]
-            for place, answer in zip(batch, written, strict=True):
-                answers[place] = answer
+            take(batch, written)
             file.write(json.dumps(written, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
-            done += len(batch)
     progress.update(done, len(readable), "answers")
     return answers
 

@@ -197,12 +197,16 @@ def _capture_states(
     batches = plan.batches(state.how["batch_size"], state.how["batch_tokens"])
     done = sum(len(plan.tokens[p].ids) for batch in batches[: state.batches] for p in batch)
     rows, started, saved, reached = 0, time.monotonic(), time.monotonic(), state.batches
-    states = read_batches(model, plan, batches[state.batches :], layers)
+
+    def say() -> None:
+        rate = rows / max(time.monotonic() - started, 1e-9)
+        progress.update(done, plan.n_tokens, "capturing (tokens)", rows_per_second=round(rate))
+
+    states = read_batches(model, plan, batches[state.batches :], layers, say)
     try:
         for number in range(state.batches, len(batches)):
             batch = batches[number]
-            rate = rows / max(time.monotonic() - started, 1e-9)
-            progress.update(done, plan.n_tokens, "capturing (tokens)", rows_per_second=round(rate))
+            say()
             rows += _write_batch(plan, batch, layers, next(states), writer)
             done += sum(len(plan.tokens[place].ids) for place in batch)
             reached = number + 1
@@ -210,7 +214,7 @@ def _capture_states(
                 writer.flush()
                 state.save(reached)
                 saved = time.monotonic()
-        progress.update(done, plan.n_tokens, "capturing (tokens)")
+        say()
     except _Unfit as error:
         writer.close()
         # It would fail again at the same text, and must not stand in the way of another dtype.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,42 +23,29 @@ def batch_tokens_for(model: LanguageModel) -> int:
 
 
 def read_batches(
-    model: LanguageModel, plan: Plan, batches: list[list[int]], layers: list[int]
+    model: LanguageModel,
+    plan: Plan,
+    batches: list[list[int]],
+    layers: list[int],
+    tick: Callable[[], None] = lambda: None,
 ) -> Generator[dict[int, np.ndarray], None, None]:
     """For each batch, in order, the planned rows of each layer: float32 [rows of the batch, d_model].
 
-    On a CPU every core reads a batch of its own with one thread: nothing waits at the end of each small operation,
-    and a row does not depend on the number of cores. Threads only read; the caller writes.
+    Threads only read the model; the caller writes. `tick` is called while a batch is waited for.
     """
     import torch
 
-    before = torch.get_num_threads()
-    workers = before if model.threads_may_share else 1
+    from sae.language_models.cores import in_order
+
     with model.reader(layers) as read:
 
-        def states_of(batch: list[int]) -> dict[int, np.ndarray]:
+        def states_of(batch: list[int], stop: Event) -> dict[int, np.ndarray]:
+            if stop.is_set():
+                return {}
             states = read(*model.pad([plan.tokens[place].ids for place in batch]))
             of_text = np.repeat(np.arange(len(batch)), [len(plan.indices[place]) for place in batch])
             of_token = np.concatenate([plan.indices[place] for place in batch])
-            found = {}
-            for layer, hidden in states.items():
-                rows, columns = (torch.from_numpy(index.astype(np.int64)) for index in (of_text, of_token))
-                values = hidden[rows.to(hidden.device), columns.to(hidden.device)]
-                found[layer] = values.to(torch.float32).cpu().numpy()
-            return found
+            rows, columns = (torch.from_numpy(index.astype(np.int64)).to(model.device) for index in (of_text, of_token))
+            return {layer: hidden[rows, columns].to(torch.float32).cpu().numpy() for layer, hidden in states.items()}
 
-        torch.set_num_threads(1)
-        # The number of threads of an operation belongs to the thread that starts it.
-        pool = ThreadPoolExecutor(workers, "capture", initializer=torch.set_num_threads, initargs=(1,))
-        waiting: deque[Future[dict[int, np.ndarray]]] = deque()
-        try:
-            for batch in batches:
-                waiting.append(pool.submit(states_of, batch))
-                # A few ahead keep the cores busy without holding more than a few batches.
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            torch.set_num_threads(before)
+        yield from in_order(states_of, batches, workers=model.workers, tick=tick)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,7 @@ from sae.common.errors import UserError
 from sae.common.progress import Progress, Silent
 
 from .blocks import decoder_blocks, text_config
+from .cores import in_order
 from .kernels import onednn_linear_helps, use_onednn
 from .quiet import quiet
 
@@ -172,11 +173,14 @@ class LanguageModel:
                 hook.remove()
 
     @property
-    def threads_may_share(self) -> bool:
-        """Whether forward passes may run on several threads at once: not where position tables grow with the text."""
+    def workers(self) -> int:
+        """How many batches are worked on at once: one for each thread of torch on a CPU, else one.
+
+        Also one where position tables grow with the text: two forward passes would share them.
+        """
         rope = getattr(text_config(self.model), "rope_parameters", None) or {}
         kinds = {rope.get("rope_type")} | {part.get("rope_type") for part in rope.values() if isinstance(part, dict)}
-        return self.device.type == "cpu" and not kinds & {"dynamic", "longrope"}
+        return torch.get_num_threads() if self.device.type == "cpu" and not kinds & {"dynamic", "longrope"} else 1
 
     def check_layers(self, layers: Sequence[int]) -> list[int]:
         """`layers` sorted, each once.
@@ -199,7 +203,7 @@ class LanguageModel:
         prompts: Sequence[str],
         *,
         max_new_tokens: int = 256,
-        batch_size: int = 16,
+        batch_size: int = 32,
         progress: Progress | None = None,
     ) -> list[str]:
         """What the model writes after each prompt, always taking the likeliest token; the prompt is not part of it.
@@ -214,20 +218,60 @@ class LanguageModel:
             UserError: if a prompt leaves no room for an answer in the model's context.
         """
         progress = progress or Silent()
-        encoded = self._encode_prompts(prompts)
-        if self.context is not None:
-            longest = max((len(ids) for ids in encoded), default=0)
-            if longest >= self.context:
-                raise UserError(f"a prompt has {longest:,} tokens, the model's context {self.context:,}")
+        lengths = self.prompt_lengths(prompts)
         # Neighbours of like length waste least on padding.
-        order = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
-        answers = [""] * len(encoded)
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            for index, answer in zip(batch, self._generate([encoded[i] for i in batch], max_new_tokens), strict=True):
+        order = sorted(range(len(prompts)), key=lambda index: (-lengths[index], index))
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        answers, done = [""] * len(prompts), 0
+        texts = [[prompts[index] for index in batch] for batch in batches]
+        for batch, written in zip(batches, self.answer_batches(texts, max_new_tokens=max_new_tokens), strict=True):
+            for index, answer in zip(batch, written, strict=True):
                 answers[index] = answer
-            progress.update(start + len(batch), len(order), "answers")
+            done += len(batch)
+            progress.update(done, len(order), "answers")
         return answers
+
+    def prompt_lengths(self, prompts: Sequence[str]) -> list[int]:
+        """Tokens of each prompt."""
+        return [len(ids) for ids in self._encode_prompts(prompts)]
+
+    def answer_batches(
+        self,
+        batches: Sequence[Sequence[str]],
+        *,
+        max_new_tokens: int = 256,
+        tick: Callable[[], None] = lambda: None,
+    ) -> Generator[list[str], None, None]:
+        """As `greedy_answers`, for batches of prompts: their answers in order, as they come.
+
+        Args:
+            tick: called several times a second while waiting; what it raises ends the generation.
+        """
+        from transformers import GenerationConfig
+
+        encoded = [self._encode_prompts(batch) for batch in batches]
+        longest = max((len(ids) for batch in encoded for ids in batch), default=0)
+        if self.context is not None and longest >= self.context:
+            raise UserError(f"a prompt has {longest:,} tokens, the model's context {self.context:,}")
+        theirs = getattr(self.model, "generation_config", None)
+        end = (theirs.eos_token_id if theirs is not None else None) or self.tokenizer.eos_token_id
+        first_end = end[0] if isinstance(end, list) else end
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else first_end
+        # A model's own generation settings (a penalty on repeats, say) would no longer be its greedy answer.
+        config = GenerationConfig(
+            do_sample=False, num_beams=1, eos_token_id=end, pad_token_id=0 if pad is None else pad
+        )
+        self.model.generation_config = config
+        try:
+            with quiet():
+                yield from in_order(
+                    lambda batch, stop: self._generate(batch, max_new_tokens, stop),
+                    encoded,
+                    workers=self.workers,
+                    tick=tick,
+                )
+        finally:
+            self.model.generation_config = theirs
 
     def prompt(self, question: str, chat: str, plain: str) -> str:
         """The text to go on from: `chat` as a user's turn in the tokenizer's template if it has one, else `plain`.
@@ -248,9 +292,7 @@ class LanguageModel:
         with quiet():
             return [list(ids) for ids in self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
 
-    def _generate(self, encoded: Sequence[Sequence[int]], max_new_tokens: int) -> list[str]:
-        from transformers import GenerationConfig
-
+    def _generate(self, encoded: Sequence[Sequence[int]], max_new_tokens: int, stop: threading.Event) -> list[str]:
         length = max(len(ids) for ids in encoded)
         room = max_new_tokens if self.context is None else min(max_new_tokens, self.context - length)
         tokens = torch.zeros((len(encoded), length), dtype=torch.long)
@@ -258,22 +300,16 @@ class LanguageModel:
         for number, ids in enumerate(encoded):
             tokens[number, length - len(ids) :] = torch.as_tensor(ids, dtype=torch.long)
             mask[number, length - len(ids) :] = 1
-        theirs = getattr(self.model, "generation_config", None)
-        end = (theirs.eos_token_id if theirs is not None else None) or self.tokenizer.eos_token_id
-        first_end = end[0] if isinstance(end, list) else end
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else first_end
-        config = GenerationConfig(
-            do_sample=False, num_beams=1, max_new_tokens=room, eos_token_id=end, pad_token_id=0 if pad is None else pad
-        )
-        # A model's own generation settings (a penalty on repeats, say) would no longer be its greedy answer.
-        self.model.generation_config = config
-        try:
-            with quiet(), torch.inference_mode():
-                written = self.model.generate(
-                    input_ids=tokens.to(self.device), attention_mask=mask.to(self.device), generation_config=config
-                )
-        finally:
-            self.model.generation_config = theirs
-        return [
-            text.strip() for text in self.tokenizer.batch_decode(written[:, length:].cpu(), skip_special_tokens=True)
-        ]
+
+        def stopped(written: Tensor, scores: Any, **rest: Any) -> Tensor:
+            return torch.full((len(written),), stop.is_set(), dtype=torch.bool, device=written.device)
+
+        with torch.inference_mode():
+            written = self.model.generate(
+                input_ids=tokens.to(self.device),
+                attention_mask=mask.to(self.device),
+                max_new_tokens=room,
+                stopping_criteria=[stopped],
+            )
+        texts = self.tokenizer.batch_decode(written[:, length:].cpu(), skip_special_tokens=True)
+        return [text.strip() for text in texts]

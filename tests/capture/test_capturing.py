@@ -55,15 +55,16 @@ def _states(model: LanguageModel, text: str, layer: int) -> np.ndarray:
 
 
 class Stop:
-    """Cancels at the n-th batch."""
+    """Cancels when the n-th batch is done."""
 
     def __init__(self, at: int) -> None:
-        self.left = at
+        self.at = at
+        self.seen: set[tuple[str, float]] = set()
 
     def update(self, done: float, total: float, stage: str = "", **figures: float | str) -> None:
         if stage.startswith(("capturing", "answers")):
-            self.left -= 1
-            if self.left < 0:
+            self.seen.add((stage, done))
+            if len(self.seen) > self.at:
                 raise Cancelled
 
 
@@ -232,10 +233,11 @@ def test_killed_and_resumed_gives_the_same_bytes(
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     with subprocess.Popen([*command, str(tmp_path / "a")], env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        seen = 0
+        seen = set()
         for line in process.stdout:
-            seen += line.startswith("capturing")
-            if seen == 6:
+            if line.startswith("capturing"):
+                seen.add(line)
+            if len(seen) == 6:
                 os.kill(process.pid, signal.SIGKILL)
                 break
     state = json.loads((tmp_path / ".a.partial" / "state.json").read_text())
@@ -266,11 +268,12 @@ def test_answers_are_the_models_own_and_judged(
     }
     asked: list[str] = []
 
-    def answers(prompts: list[str], **how: Any) -> list[str]:
-        asked.extend(prompts)
-        return [written[prompt] for prompt in prompts]
+    def answers(batches: list[list[str]], **how: Any) -> Any:
+        for batch in batches:
+            asked.extend(batch)
+            yield [written[prompt] for prompt in batch]
 
-    monkeypatch.setattr(model, "greedy_answers", answers)
+    monkeypatch.setattr(model, "answer_batches", answers)
     made = capture_language_model(model, examples, tmp_path / "a", name="a", layers=[0], answers=True)
     assert sorted(asked) == sorted(written)
     assert made.examples["model_answer"].tolist() == [f"so it is {n + (n != 2)}." for n in range(len(examples))]
