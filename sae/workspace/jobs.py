@@ -31,6 +31,7 @@ class Job:
     kind: str
     name: str
     device: str
+    priority: int
     status: str
     created: float
     started: float | None
@@ -157,6 +158,15 @@ class Jobs:
         self._write_state(row["id"])
         return self.get(row["id"])
 
+    def more_urgent(self, job: Job, device: str) -> bool:
+        """Whether a job of higher priority than this one, which runs on `device`, waits for that device."""
+        return bool(
+            self._database.read(
+                "SELECT 1 FROM jobs WHERE status = 'queued' AND priority < ? AND device IN ('auto', ?) LIMIT 1",
+                (job.priority, device),
+            )
+        )
+
     def set_pid(self, job: str, pid: int) -> None:
         with self._database.write() as connection:
             connection.execute("UPDATE jobs SET pid = ? WHERE id = ?", (pid, job))
@@ -250,7 +260,7 @@ class Jobs:
         return self.workspace.root / "jobs" / check_name(job, "job id")
 
     def _job(self, row: Row) -> Job:
-        values = {key: row[key] for key in row.keys() if key != "priority"}  # noqa: SIM118 (a Row iterates its values)
+        values = {key: row[key] for key in row.keys()}  # noqa: SIM118 (a Row iterates its values)
         return Job(**{**values, "cancel": bool(values["cancel"])}, folder=self._folder(row["id"]))
 
 

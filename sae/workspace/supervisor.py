@@ -114,9 +114,8 @@ class Supervisor:
 
     def _watch(self, job: Job, child: subprocess.Popen[bytes]) -> None:
         jobs = self.workspace.jobs
-        asked_at: float | None = None
-        last_beat = 0.0
-        cancelled = False
+        asked_at = last_beat = 0.0
+        ends_as = ""  # once it was asked to end: the status that it then has
         while child.poll() is None:
             now = time.monotonic()
             if now - last_beat > 1:
@@ -125,21 +124,22 @@ class Supervisor:
                     child.kill()
                     child.wait()
                     return
-            if asked_at is None and (self._stop.is_set() or jobs.get(job.id).cancel):
-                cancelled = not self._stop.is_set()
-                asked_at = now
-                child.send_signal(signal.SIGTERM)
-            if asked_at is not None and now - asked_at > GRACE:
+            if not ends_as:
+                if jobs.get(job.id).cancel:
+                    ends_as = "cancelled"
+                elif self._stop.is_set() or jobs.more_urgent(job, self.device):
+                    ends_as = "queued"  # maps, for which nobody waits, step aside for training
+                if ends_as:
+                    asked_at = now
+                    child.send_signal(signal.SIGTERM)
+            elif now - asked_at > GRACE:
                 child.kill()
-            time.sleep(0.05 if asked_at is not None else POLL)
+            time.sleep(0.05 if ends_as else POLL)
         if child.returncode == 0:
             jobs.finish(job.id, "done")
-        elif cancelled:
+        elif ends_as:
             _count_attempt(job, reset=True)
-            jobs.finish(job.id, "cancelled")
-        elif self._stop.is_set():
-            _count_attempt(job, reset=True)
-            jobs.finish(job.id, "queued")
+            jobs.finish(job.id, ends_as)
         elif child.returncode > 0:
             error = job.folder / "error.json"
             line = read_json(error)["error"] if error.exists() else f"it ended with exit code {child.returncode}"
@@ -148,7 +148,14 @@ class Supervisor:
             jobs.finish(job.id, "queued", f"its process was ended by signal {-child.returncode}")
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "SAE_WORKSPACE": str(self.workspace.root), "PYTHONUNBUFFERED": "1"}
+        return {
+            **os.environ,
+            "SAE_WORKSPACE": str(self.workspace.root),
+            "PYTHONUNBUFFERED": "1",
+            # Threads that wait for each other by spinning make a step ten times slower as soon as anything else, such
+            # as a browser, wants a core.
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        }
 
 
 def _count_attempt(job: Job, reset: bool = False) -> int:

@@ -139,3 +139,16 @@ def test_a_stopped_supervisor_gives_its_job_back(filled, supervisor):
     until(lambda: filled.jobs.get(job.id).progress().get("done", 0) > 0.1)
     assert worker.end() == 0
     assert filled.jobs.get(job.id).status == "queued" and filled.jobs.supervisors() == []
+
+
+def test_maps_step_aside_for_training_and_go_on_afterwards(filled, supervisor):
+    first = start_experiment(filled, spec("first", d_sae=[48]), device="cpu")
+    supervisor(filled)
+    until(lambda: not filled.jobs.get(first.id).active)
+    maps = filled.jobs.latest("first", "map")
+    until(lambda: filled.jobs.get(maps.id).progress())  # its process is up
+    second = start_experiment(filled, spec("second", d_sae=[32]), device="cpu")
+    until(lambda: filled.jobs.get(second.id).status == "done")
+    assert filled.jobs.get(maps.id).active
+    until(lambda: filled.jobs.get(maps.id).status == "done", 180)
+    assert all(run.map() is not None for run in filled.experiment("first").runs())
