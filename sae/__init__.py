@@ -27,4 +27,5 @@ def open(run: str, workspace: str | Path | None = None) -> OpenedRun:
     from sae.workspace.folder import Workspace
     from sae.workspace.opened import OpenedRun
 
-    return OpenedRun(Workspace.at(workspace).run(run))
+    there = Workspace.at(workspace)
+    return OpenedRun(there, there.run(run))

@@ -72,8 +72,8 @@ class TrainingConfig:
     auxk_k: int = 0
     """Dead features that AuxK uses a row; 0 stands for d_in / 2."""
     auxk_window: int = 0
-    """Rows without firing after which a feature counts as dead in training; 0 stands for two epochs: one that fires on a
-    single row may wait that long between two visits to it."""
+    """Rows without firing after which a feature counts as dead in training; 0 stands for two epochs: one that fires
+    on a single row may wait that long between two visits to it."""
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

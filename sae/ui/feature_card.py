@@ -216,7 +216,7 @@ def _histogram(run: RunFolder, feature: int) -> None:
         reproduce=reproduce.of_run(
             run, f"run features {run.id} --json",
             "from sae.analysis.distributions import activation_histogram\nfrom sae.figures import activity\n\n"
-            f"found = activation_histogram(run.codes(), {feature})\n"
+            f"found = activation_histogram(run.codes, {feature})\n"
             "activity.activation_histogram(found.table, n_zero=found.n_zero, n_rows=found.n_rows).show()",
         ),
     )  # fmt: skip
@@ -250,7 +250,7 @@ def _partners(run: RunFolder, feature: int, notes: Notes) -> None:
             },
             reproduce=reproduce.of_run(
                 run, f"run pairs {run.id} --json",
-                f"from sae.analysis.pairs import top_partners\n\ntop_partners(run.codes(), {feature}, {PARTNERS})",
+                f"from sae.analysis.pairs import top_partners\n\ntop_partners(run.codes, {feature}, {PARTNERS})",
             ),
         )  # fmt: skip
 
@@ -293,7 +293,7 @@ def _base_rates(run: RunFolder, feature: int) -> None:
         reproduce=reproduce.of_run(
             run, f"run features {run.id} --json",
             "from sae.analysis.examples import base_rates\n\nrows = run.slice.rows\n"
-            f'base_rates(run.codes(), {feature}, run.slice.activations.examples, example=rows["example"].to_numpy())',
+            f'base_rates(run.codes, {feature}, run.slice.activations.examples, example=rows["example"].to_numpy())',
         ),
     )  # fmt: skip
 

@@ -129,7 +129,7 @@ def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int)
         st.markdown(f"**{said} features**", width="content")  # Streamlit's own tools lie over the right end
         toolbar(
             None, table, key="feature_table_tools", title="Features", filename=f"{run.id}-features",
-            reproduce=reproduce.of_run(run, f"run features {run.id} --json", "run.features()"),
+            reproduce=reproduce.of_run(run, f"run features {run.id} --json", "run.features"),
         )  # fmt: skip
     shown, config = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns())
     _select(key, table, feature)
@@ -184,7 +184,7 @@ def _map(
             reproduce=reproduce.of_run(
                 run, f"run features {run.id} --json",
                 "from sae.analysis.maps import decoder_map\nfrom sae.figures.map import feature_map\n\n"
-                'features = run.features()\ntable, how = decoder_map(run.weights()["W_dec"], ~features["dead"])\n'
+                'features = run.features\ntable, how = decoder_map(run.weights["W_dec"], ~features["dead"])\n'
                 'feature_map(table.merge(features, on="feature"), color="density", log_color=True).show()'),
         )  # fmt: skip
     chart(figure, key=key, alt=f"{place.title}: {place.method}", on_select=opened, height=HEIGHT - 25)

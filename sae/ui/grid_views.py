@@ -260,7 +260,10 @@ def difference(
             "standard error with fewer than two seeds on a side.",
             n=_n_words(experiment, split), filename=f"{after}-minus-{before}-{metric}-{split}".replace(" ", "-"),
             reproduce=Reproduce(
-                "\n".join(f"python -m sae experiment show {one.name} --json" for one in (experiment, other)),
+                "\n".join(
+                    f"python -m sae experiment show {name} --json"
+                    for name in dict.fromkeys((experiment.name, other.name))
+                ),
                 "from sae.analysis.differences import difference\nfrom sae.ui.grid_data import runs_with_metrics\n"
                 "from sae.workspace import Workspace\n\nworkspace = Workspace.at()\n"
                 f'left = runs_with_metrics(workspace.experiment("{experiment.name}"), "{split}")\n'

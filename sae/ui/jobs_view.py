@@ -152,8 +152,9 @@ def _queue(workspace: Workspace, shown: tuple[str, ...], place: str) -> None:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.caption(f"{plain(title(job))}: {plain(words)}")
                 if role.may_change():
-                    st.button("Stop", key=f"stop_{place}_{job.id}", type="tertiary", on_click=cancel,
-                              args=(workspace, job.id))
+                    st.button(
+                        "Stop", key=f"stop_{place}_{job.id}", type="tertiary", on_click=cancel, args=(workspace, job.id)
+                    )
 
 
 def follow(workspace: Workspace, job: Job, *, place: str) -> None:

@@ -161,8 +161,8 @@ def _table(run: RunFolder, table: pd.DataFrame, choices: Choices) -> None:
         filename=f"{run.id}-pairs-{choices.sign}", on_select=opened,
         reproduce=reproduce.of_run(
             run, f"run pairs {run.id} --json --limit 2000",
-            "run.pairs()" if choices.sign == "together" else
-            "from sae.analysis.pairs import anticorrelated_pairs\n\nanticorrelated_pairs(run.codes())",
+            "run.pairs" if choices.sign == "together" else
+            "from sae.analysis.pairs import anticorrelated_pairs\n\nanticorrelated_pairs(run.codes)",
         ),
         columns={
             "a": number("First", format="%d", width=50), "b": number("Second", format="%d", width=58),
@@ -200,7 +200,7 @@ def _block(run: RunFolder, codes: FeatureActivations, table: pd.DataFrame, pair:
             run, f"run pairs {run.id} --json",
             "import numpy as np\nfrom sae.analysis.pairs import pearson_block\n"
             "from sae.figures.pairs import pair_block\n\n"
-            f"features = {features}\nblock = pearson_block(run.codes(), np.array(features))\n"
+            f"features = {features}\nblock = pearson_block(run.codes, np.array(features))\n"
             f"pair_block(block, features, n_rows={codes.n_rows}).show()",
         ),
     )  # fmt: skip
@@ -246,7 +246,7 @@ def _pair(run: RunFolder, codes: FeatureActivations, table: pd.DataFrame, a: int
             reproduce=reproduce.of_run(
                 run, f"run pairs {run.id} --json",
                 "from sae.analysis.pairs import pair_rows\nfrom sae.figures.pairs import pair_scatter\n\n"
-                f"rows = pair_rows(run.codes(), {a}, {b})\n"
+                f"rows = pair_rows(run.codes, {a}, {b})\n"
                 f"pair_scatter(rows, {a}, {b}, n_rows={codes.n_rows}).show()",
             ),
         )  # fmt: skip

@@ -176,7 +176,7 @@ def _curves(run: RunFolder, history: pd.DataFrame) -> None:
         n=f"{int(history['step'].max()):,} steps", filename=f"{run.id}-curves",
         reproduce=None if not run.done else reproduce.of_run(
             run, f"run show {run.id} --json",
-            'from sae.figures.curves import learning_curves\nlearning_curves({run.title: run.history()}).show()',
+            'from sae.figures.curves import learning_curves\nlearning_curves({run.title: run.history}).show()',
         ),
     )  # fmt: skip
     loss = learning_curves({title: history}, "loss", log_y=True, theme=page.theme(), height=180)
@@ -195,7 +195,7 @@ def activity(run: RunFolder, split: str) -> None:
     by_row = distributions.active_per_row(codes, rows)
     by_feature = distributions.rows_per_feature(codes)
     top, bottom = st.columns(2, gap="medium"), st.columns(2, gap="medium")
-    opened = "from sae.analysis import distributions\nfrom sae.figures import activity\n\ncodes = run.codes()\n"
+    opened = "from sae.analysis import distributions\nfrom sae.figures import activity\n\ncodes = run.codes\n"
     with top[0]:
         figure_panel(
             figures.active_per_row(
@@ -276,7 +276,7 @@ def geometry(run: RunFolder, split: str) -> None:
             reproduce=reproduce.of_run(
                 run, f"run features {run.id} --json", "from sae.analysis.distributions import decoder_cosines\n"
                 "from sae.figures.activity import cosine_histogram\n\n"
-                'found = decoder_cosines(run.weights()["W_dec"])\n'
+                'found = decoder_cosines(run.weights["W_dec"])\n'
                 "cosine_histogram(found.table, n_features=found.n_features, d_in=found.d_in).show()"),
         )  # fmt: skip
     living = features[~features["dead"]]
@@ -290,7 +290,7 @@ def geometry(run: RunFolder, split: str) -> None:
             formula="The largest |cosine| with another living decoder row, with its sign. Near 1: two features that "
             "write the same.", n=f"{len(living):,} living features", filename=f"{run.id}-nearest-cosine",
             reproduce=reproduce.of_run(run, f"run features {run.id} --json", binning +
-                'values = run.features().query("not dead")["max_decoder_cosine"]\n'
+                'values = run.features.query("not dead")["max_decoder_cosine"]\n'
                 'column_histogram(binned(values), "max_decoder_cosine").show()'),
         )  # fmt: skip
     with bottom[0]:
@@ -311,7 +311,7 @@ def geometry(run: RunFolder, split: str) -> None:
                     ("mean", "Mean"), ("min", "Least"), ("5%", "5 %"), ("median", "Median"), ("95%", "95 %"),
                     ("max", "Most"))},
             reproduce=reproduce.of_run(
-                run, f"run features {run.id} --json", 'run.features().query("not dead").describe()'
+                run, f"run features {run.id} --json", 'run.features.query("not dead").describe()'
             ),
         )  # fmt: skip
 
@@ -344,7 +344,7 @@ def dead_features(run: RunFolder) -> None:
         "by the number of train rows.", n=f"{len(dead):,} dead features", filename=f"{run.id}-last-active",
         reproduce=reproduce.of_run(
             run, f"run features {run.id} --json", "from sae.figures.columns import binned, column_histogram\n\n"
-            'dead = run.features().query("dead and last_fired_row > 0")\n'
+            'dead = run.features.query("dead and last_fired_row > 0")\n'
             f'column_histogram(binned(dead["last_fired_row"] / {per_epoch}), "epoch").show()'),
     )  # fmt: skip
 

@@ -132,9 +132,12 @@ class Workspace:
         if users:
             raise UserError(f"activations {name!r} are used by {', '.join(users)}: delete those experiments first")
         folder = self.activations_folder(name)
-        if not folder.exists():
+        partial = folder.with_name(f".{name}.partial")  # what a stopped capture left
+        if not folder.exists() and not partial.exists():
             raise UserError(f"there are no activations named {name!r}")
-        _remove(folder)
+        for there in (folder, partial):
+            if there.exists():
+                _remove(there)
 
     def delete_experiment(self, name: str) -> None:
         """Delete an experiment and its runs. Raises UserError while a job of it is under way."""

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sae.analysis.codes import FeatureActivations
+    from sae.capture.store import Slice
     from sae.models.base import SAE
+    from sae.workspace.folder import Workspace
 
 
 class OpenedRun:
     """Everything of a run as attributes, read when first asked for."""
 
-    def __init__(self, folder: RunFolder, device: str = "cpu") -> None:
-        self.folder, self.device = folder, device
+    def __init__(self, workspace: Workspace, folder: RunFolder, device: str = "cpu") -> None:
+        self.workspace, self.folder, self.device = workspace, folder, device
 
     def __repr__(self) -> str:
         return f"<run {self.folder.id}: {self.folder.title}>"
@@ -34,22 +36,45 @@ class OpenedRun:
     def metrics(self) -> dict[str, dict[str, float]]:
         return self.folder.metrics
 
+    @property
+    def title(self) -> str:
+        return self.folder.title
+
     @cached_property
     def history(self) -> pd.DataFrame:
+        """Learning curves, a line per recorded step."""
         return self.folder.history()
 
     @cached_property
     def features(self) -> pd.DataFrame:
+        """One line a feature."""
         return self.folder.features()
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
+        """The most correlated feature pairs."""
         return self.folder.pairs()
 
     @cached_property
-    def activations(self) -> FeatureActivations:
+    def map(self) -> pd.DataFrame | None:
+        """UMAP of the decoder rows: feature, x, y; None until it was made."""
+        return self.folder.map()
+
+    @cached_property
+    def codes(self) -> FeatureActivations:
         """Sparse feature activations over the rows it was measured on."""
         return self.folder.codes()
+
+    @cached_property
+    def weights(self) -> dict[str, np.ndarray]:
+        """`W_enc [d_in, d_sae]`, `b_enc [d_sae]`, `W_dec [d_sae, d_in]`, `b_dec [d_in]`."""
+        return self.folder.weights()
+
+    @cached_property
+    def slice(self) -> Slice:
+        """The rows it was measured on, with their examples."""
+        data = self.config["data"]
+        return self.workspace.open_activations(data["activations"]).slice(data["layer"], data["position"])
 
     @cached_property
     def model(self) -> SAE:

@@ -59,7 +59,7 @@ def run_capture(workspace: Workspace, spec: dict[str, Any], device: str, progres
     progress.update(0, 1, "reading problems")
     found = problems.load(spec["problems"], limit=spec.get("limit"), seed=spec.get("seed", 0))
     progress.update(0, 1, "loading the language model")
-    model = load(spec["model"], device=device)
+    model = load(spec["model"], device=device, progress=progress)
     capture_language_model(
         model,
         found.table(),

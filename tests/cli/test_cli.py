@@ -71,7 +71,7 @@ def test_an_experiment_from_the_command_line_to_numbers(call, folder):
     x = np.load(folder / "activations" / "rows" / "activations.npy")
     f = opened.encode(x)
     assert f.shape == (600, 32) and (f > 0).sum(1).max() <= 2
-    np.testing.assert_allclose(f.numpy()[:, 5], opened.activations.csc().toarray()[:, 5], atol=1e-5)
+    np.testing.assert_allclose(f.numpy()[:, 5], opened.codes.csc().toarray()[:, 5], atol=1e-5)
     guess = opened.decode(f)
     mean = torch.from_numpy(x[np.arange(600) % 5 != 4]).mean(0)
     held = torch.from_numpy(x[4::5])
@@ -115,17 +115,20 @@ def test_an_estimate_counts_what_it_would_cost(call):
     assert found["memory_bytes"] > 4 * 600 * 24
 
 
+GRID = ["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x"]
+
+
 @pytest.mark.parametrize(("words", "said"), [
     (["experiment", "run", "sweep", "--activations", "rows", "--name", "x"], "experiment kind 'sweep' is not known"),
-    (["experiment", "run", "topk-grid", "--activations", "nope", "--name", "x"], "there are no activations named 'nope'"),
+    ([*GRID, "--activations", "nope"], "there are no activations named 'nope'"),
     (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "a/b"], "'a/b' can't be used"),
-    (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x", "--k", "5,x"], "write whole numbers"),
-    (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x", "--k", "600"], "k 600 is larger than d_sae 512"),
-    (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x", "--set", "epochs"], "setting=value"),
-    (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x", "--set", "speed=1"], "'speed' is not a setting"),
-    (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x", "--layer", "4"], "layer"),
-    (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x", "--device", "tpu"], "device 'tpu' is not known"),
-    (["experiment", "run", "topk-grid", "--activations", "rows", "--name", "x", "--seeds", "0"], "must be at least 1"),
+    ([*GRID, "--k", "5,x"], "write whole numbers"),
+    ([*GRID, "--k", "600"], "k 600 is larger than d_sae 512"),
+    ([*GRID, "--set", "epochs"], "setting=value"),
+    ([*GRID, "--set", "speed=1"], "'speed' is not a setting"),
+    ([*GRID, "--layer", "4"], "layer"),
+    ([*GRID, "--device", "tpu"], "device 'tpu' is not known"),
+    ([*GRID, "--seeds", "0"], "must be at least 1"),
     (["experiment", "show", "nope"], "there is no experiment named 'nope'"),
     (["run", "show", "nope"], "there is no run 'nope'"),
     (["job", "cancel", "nope"], "there is no job 'nope'"),

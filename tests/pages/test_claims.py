@@ -61,12 +61,17 @@ def test_an_experiment_gives_its_numbers(trained: Workspace, repository: Path, m
     assert lines.loc["unit-norm-here", "verdict"] == "refuted"
 
 
-@pytest.mark.parametrize(("address", "expected"), [
-    ({"verdict": ["refuted"], "evidence": "its own numbers"},
-     {"all-pareto", "active-k100", "death-formula", "total-time"}),
-    ({"section": "4.1"}, {"recommended-agree", "guide-74", "guide-357", "guide-memory"}),
-    ({"search": "magnitude, zero rest"}, {"magnitude"}),
-])
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (
+            {"verdict": ["refuted"], "evidence": "its own numbers"},
+            {"all-pareto", "active-k100", "death-formula", "total-time"},
+        ),
+        ({"section": "4.1"}, {"recommended-agree", "guide-74", "guide-357", "guide-memory"}),
+        ({"search": "magnitude, zero rest"}, {"magnitude"}),
+    ],
+)
 def test_filters_stand_in_the_address(workspace: Path, repository: Path, address: dict, expected: set[str]) -> None:
     assert set(listed(opened(repository, **address))) == expected
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,8 @@ def test_a_strange_name_stays_one_word():
 
 def test_shares_are_shown_in_per_cent_and_the_table_stays():
     table = pd.DataFrame({"density": [0.2148, np.nan], "n": [1, 2]})
-    percent = st.column_config.NumberColumn("Density", format="percent")
+    percent: Any = st.column_config.NumberColumn("Density", format="percent")
+    columns: Any
     shown, columns = as_shown(table, {"density": percent, "n": st.column_config.NumberColumn("n"), "gone": None})
     assert shown["density"].iloc[0] == pytest.approx(21.48)
     assert columns["density"]["type_config"]["format"] == "%.1f %%" and columns["density"]["label"] == "Density"
@@ -60,7 +62,9 @@ def test_a_figure_is_drawn_without_its_title_and_keeps_it():
 
 
 def test_the_cell_that_was_clicked(monkeypatch):
-    state = {"chart": {"selection": {"points": [{"customdata": {"0": "a", "1": 16, "2": 2, "3": "a,b", "4": "said"}}]}}}
+    state: dict[str, Any] = {
+        "chart": {"selection": {"points": [{"customdata": {"0": "a", "1": 16, "2": 2, "3": "a,b", "4": "said"}}]}}
+    }
     monkeypatch.setattr(heat_map.st, "session_state", state)
     assert heat_map.clicked("chart") == ["a", 16, 2, "a,b", "said"]
     assert heat_map.runs_clicked("chart") == ["a", "b"]
