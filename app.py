@@ -33,5 +33,6 @@ with st.sidebar:
                 st.page_link(one)
     if not role.may_change():
         st.caption("Read-only: this server shows the workspace and changes nothing in it.")
+address.catch_up()
 page.run()
 address.write()

@@ -9,6 +9,7 @@ only a fixed default is left out; what depends on the workspace is written.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ from sae.ui.page import note
 
 _CARRIED = "_address_carried"
 _PENDING = "_address_pending"
+_CHOSEN = "_address_chosen"
+
+# A click that leaves the browser before it has heard of the last choice carries the address from before it.
+UNHEARD_SECONDS = 1.0
 
 
 def get(name: str) -> str | None:
@@ -33,13 +38,30 @@ def choose(*, drop: Iterable[str] = (), **values: Any) -> None:
     carried = st.session_state.setdefault(_CARRIED, {})
     for name in [*drop, *(name for name, value in values.items() if value is None)]:
         carried.pop(name, None)
+        st.session_state.get(_CHOSEN, {}).pop(name, None)
         if name in st.query_params:
             del st.query_params[name]
     for name, value in values.items():
         if value is not None:
-            text = [str(v) for v in value] if isinstance(value, list | tuple) else str(value)
-            if st.query_params.get_all(name) != ([text] if isinstance(text, str) else text):
+            text = [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
+            before = st.query_params.get_all(name)
+            if before != text:
                 st.query_params[name] = text
+                st.session_state.setdefault(_CHOSEN, {})[name] = (before, text, time.monotonic())
+
+
+def catch_up() -> None:
+    """Put back choices of the last second that this run's address does not know yet; called by app.py before the page.
+
+    Each run comes with the browser's address. Two events close together (a key, then a table that loses its selection)
+    would otherwise end with the first one's address over the page of the one before it.
+    """
+    chosen = st.session_state.get(_CHOSEN, {})
+    for name, (before, text, when) in list(chosen.items()):
+        if time.monotonic() - when > UNHEARD_SECONDS:
+            del chosen[name]
+        elif st.query_params.get_all(name) == before:
+            st.query_params[name] = text
 
 
 def write() -> None:
