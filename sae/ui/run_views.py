@@ -362,6 +362,7 @@ def _cosines(folder: str, modified: int) -> Any:
 
 def configuration(run: RunFolder, split: str) -> None:
     """How it was made, on what, which files hold it, and how to open it elsewhere."""
+    _self_checks(run)
     st.markdown("**Open it in a notebook**")
     st.code(f'import sae\n\nrun = sae.open("{run.id}")\nrun.features, run.metrics', language=None)
     _configuration_tables(run)
@@ -388,6 +389,32 @@ def configuration(run: RunFolder, split: str) -> None:
         table, hide_index=True, alt="Metrics by split",
         column_config={name: st.column_config.NumberColumn(name, format="%.6g") for name in run.metrics},
     )  # fmt: skip
+
+
+def _self_checks(run: RunFolder) -> None:
+    """What must hold for the numbers of this run to mean what they say."""
+    with page.errors_shown("checking the run"):
+        found = _checked(str(run.folder), (run.folder / "metrics.json").stat().st_mtime_ns)
+        words = {True: "holds", False: "does not hold", None: "does not apply"}
+        failed = sum(check.holds is False for check in found)
+        st.markdown(f"**Self-checks**: {f'{failed} of {len(found)} do not hold' if failed else 'all hold'}")
+        st.dataframe(
+            [{"check": check.name, "result": words[check.holds], "found": check.found} for check in found],
+            hide_index=True, alt="Self-checks of the run",
+            column_config={
+                "check": "Check", "result": st.column_config.TextColumn("Result", width=110), "found": "Found",
+            },
+        )  # fmt: skip
+
+
+@st.cache_resource(max_entries=32, show_spinner="Checking the run")
+def _checked(folder: str, modified: int) -> list[Any]:
+    from pathlib import Path
+
+    from sae.workspace.checks import run_checks
+    from sae.workspace.runs import RunFolder
+
+    return run_checks(page.workspace(), RunFolder(Path(folder)))
 
 
 def _configuration_tables(run: RunFolder) -> None:

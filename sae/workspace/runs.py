@@ -96,21 +96,25 @@ class RunFolder:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Weights by name, without importing torch: `W_enc [d_in, d_sae]`, `W_dec [d_sae, d_in]`, ..."""
+        from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         path = self.folder / "weights.safetensors"
         if not path.exists():
             raise UserError(f"run {self.id} has no weights: it is not finished, or weights.safetensors is gone")
-        return load_file(path)
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path} can't be read: {error}") from None
 
     def model(self, device: str = "cpu") -> SAE:
         """The trained SAE, in evaluation mode."""
-        from safetensors.torch import load_file
+        import torch
 
         from sae.models import build
 
         model = build(**self.config["model"])
-        model.load_state_dict(load_file(self.folder / "weights.safetensors"))
+        model.load_state_dict({name: torch.from_numpy(value) for name, value in self.weights().items()})
         return model.eval().requires_grad_(False).to(device)
 
     def _table(self, name: str, required: bool = False) -> pd.DataFrame:
@@ -118,7 +122,10 @@ class RunFolder:
 
         path = self.folder / f"{name}.parquet"
         if path.exists():
-            return pd.read_parquet(path)
+            try:
+                return pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                raise UserError(f"{path} can't be read: {error}") from None
         if required:
             raise UserError(f"run {self.id} has no {name} table: it is not finished, or {name}.parquet is gone")
         return pd.DataFrame()

@@ -152,9 +152,9 @@ class Supervisor:
             **os.environ,
             "SAE_WORKSPACE": str(self.workspace.root),
             "PYTHONUNBUFFERED": "1",
-            # Threads that wait for each other by spinning make a step ten times slower as soon as anything else, such
-            # as a browser, wants a core.
-            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+            # How long a thread waits awake for the others. With libgomp's default a step takes fifty times as long as
+            # soon as anything else, such as a browser, wants a core; with this it is as fast alone, and 2.5 times.
+            "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),
         }
 
 

@@ -90,3 +90,29 @@ def test_an_unknown_run_falls_back_and_says_so(open_page, results):
     at = open_page("run", results, experiment="both", run="nothing-here")
     assert not at.exception
     assert "nothing-here" in at.warning[0].value.replace("\\", "")
+
+
+def test_self_checks_hold_and_a_changed_file_is_seen(open_page, own_results):
+    run = own_results.experiment("both").run_ids()[0]
+    at = open_page("run", own_results, run=run, view="configuration")
+    assert not at.exception and not at.error
+    assert "all hold" in words(at)
+    path = own_results.run(run).folder / "weights.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    from sae.workspace.checks import run_checks
+
+    broken = {check.name: check for check in run_checks(own_results, own_results.run(run))}
+    assert broken["Files unchanged since the run was finished"].found == "weights.safetensors"
+
+
+def test_a_broken_file_is_one_line(open_page, own_results):
+    run = own_results.run(own_results.experiment("both").run_ids()[0])
+    for name in ("weights.safetensors", "features.parquet"):
+        (run.folder / name).write_bytes(b"broken")
+    for view in VIEWS:
+        at = open_page("run", own_results, run=run.id, view=view)
+        assert not at.exception
+        assert all("Traceback" not in error.value for error in at.error)
+    assert any("can't be read" in error.value for error in at.error)
