@@ -1,4 +1,4 @@
-"""The one thing that the theme in .streamlit/config.toml can't say."""
+"""What the theme in .streamlit/config.toml can't say."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ import streamlit as st
 # stand on ink: no colour reads well (4.5 to 1) in both places. The chosen segment takes the colour of links.
 _DARK = '<style>[data-testid="stButtonGroup"] button[data-selected="true"] p { color: #8cbbe3 }</style>'
 
+# Streamlit keeps the height of its toolbar free above a page, and paints it; the toolbar itself takes the right end.
+_PLACE = """<style>
+[data-testid="stMainBlockContainer"] { padding-top: 1.75rem }
+[data-testid="stHeader"] { background: transparent; pointer-events: none }
+[data-testid="stHeader"] [data-testid="stToolbar"] { pointer-events: auto }
+</style>"""
+
 
 def apply() -> None:
     """Call once a run, in app.py."""
+    st.html(_PLACE)
     if st.context.theme.type == "dark":
         st.html(_DARK)
