@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sae.common.precision import exact
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,31 +23,31 @@ class PCA:
     def __init__(self, x: Tensor) -> None:
         import torch
 
-        self.mean = x.double().mean(0)
-        covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+        self.mean = exact(x).mean(0)
+        covariance = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=self.mean.device)
         for block in x.split(BATCH):
-            centred = block.double() - self.mean
+            centred = exact(block) - self.mean
             covariance.addmm_(centred.T, centred)
         values, vectors = torch.linalg.eigh((covariance / max(len(x) - 1, 1)).cpu())
         self.variances = values.flip(0).clamp_min(0)
-        self.components = vectors.flip(1).to(x.device)  # [d_in, d_in], columns by falling variance
+        self.components = vectors.flip(1).to(self.mean.device)  # [d_in, d_in], columns by falling variance
 
     def ev(self, x: Tensor, ks: list[int]) -> dict[int, dict[str, float]]:
         """EV_total and EV_flat of reconstructing rows x [n, d_in] from K components, for each K (at most d_in)."""
         import torch
 
         d_in = x.shape[1]
-        kept = torch.zeros(d_in, dtype=torch.float64, device=x.device)
+        kept = torch.zeros(d_in, dtype=torch.float64, device=self.mean.device)
         # An error's grand mean is needed for EV_flat: the sum of the error over elements, by number of components.
-        kept_sum = torch.zeros(d_in, dtype=torch.float64, device=x.device)
-        totals = torch.zeros(4, dtype=torch.float64, device=x.device)
+        kept_sum = torch.zeros(d_in, dtype=torch.float64, device=self.mean.device)
+        totals = torch.zeros(4, dtype=torch.float64, device=self.mean.device)
         for block in x.split(BATCH):
-            exact = block.double()
-            centred = exact - self.mean
+            rows = exact(block)
+            centred = rows - self.mean
             scores = centred @ self.components
             kept += scores.square().sum(0)
             kept_sum += scores.sum(0) * self.components.sum(0)
-            totals += torch.stack([centred.square().sum(), centred.sum(), exact.square().sum(), exact.sum()])
+            totals += torch.stack([centred.square().sum(), centred.sum(), rows.square().sum(), rows.sum()])
         spread, centred_sum, square, total = (float(value) for value in totals)
         elements = len(x) * d_in
         result = {}
@@ -63,9 +65,9 @@ class PCA:
 
 def mean_predictor(x: Tensor, train_mean: Tensor) -> dict[str, float]:
     """EV of predicting the training mean: `ev_total` is 0 by definition, `ev_flat` is not."""
-    exact = x.double()
-    error = exact - train_mean.double()
-    return {"ev_total": 0.0, "ev_flat": float(1 - error.var() / exact.var())}
+    rows = exact(x)
+    error = rows - exact(train_mean)
+    return {"ev_total": 0.0, "ev_flat": float(1 - error.var() / rows.var())}
 
 
 def random_dictionary(
@@ -90,13 +92,13 @@ def random_dictionary(
         model.b_dec.copy_(x_train.mean(0))
         product = square = 0.0
         for block in x_train.split(BATCH):
-            guess = (model(block) - model.b_dec).double()
-            product += float((guess * (block - model.b_dec).double()).sum())
+            guess = exact(model(block) - model.b_dec)
+            product += float((guess * exact(block - model.b_dec)).sum())
             square += float(guess.square().sum())
         scale = product / square if square > 0 else 0.0
         model.W_enc.mul_(scale)
-        mean = x_train.double().mean(0)
-        return {name: _ev(model(rows).double(), rows.double(), mean) for name, rows in splits.items() if len(rows)}
+        mean = exact(x_train).mean(0)
+        return {name: _ev(exact(model(rows)), exact(rows), mean) for name, rows in splits.items() if len(rows)}
 
 
 def _ev(guess: Tensor, x: Tensor, train_mean: Tensor) -> dict[str, float]:

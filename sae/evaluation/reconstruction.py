@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sae.common.precision import exact
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -61,7 +63,7 @@ def encode_rows(
     import torch
 
     model = model.to(device)
-    mean = torch.as_tensor(train_mean, dtype=torch.float64, device=device)
+    mean = torch.as_tensor(train_mean, dtype=torch.float64)
     parts: list[tuple[np.ndarray, ...]] = []
     codes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     with torch.no_grad():
@@ -71,20 +73,21 @@ def encode_rows(
                 device
             )
             sparse = model.sparse_encode(rows)
-            exact = rows.double()
-            guess = model.sparse_decode(sparse).double()
-            error = exact - guess
-            norm, guess_norm = exact.norm(dim=1), guess.norm(dim=1)
+            wanted = exact(rows)
+            guess = exact(model.sparse_decode(sparse))
+            mean = mean.to(wanted.device)
+            error = wanted - guess
+            norm, guess_norm = wanted.norm(dim=1), guess.norm(dim=1)
             parts.append(
                 tuple(
                     part.cpu().numpy()
                     for part in (
                         error.square().sum(1),
-                        (exact - mean).square().sum(1),
-                        exact.square().sum(1),
+                        (wanted - mean).square().sum(1),
+                        wanted.square().sum(1),
                         error.sum(1),
-                        exact.sum(1),
-                        (exact * guess).sum(1) / (norm * guess_norm).clamp_min(1e-30),
+                        wanted.sum(1),
+                        (wanted * guess).sum(1) / (norm * guess_norm).clamp_min(1e-30),
                         guess_norm / norm.clamp_min(1e-30),
                     )
                 )

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sae.common.precision import exact
 from sae.models.topk import TopK
 from sae.training.config import TrainingConfig
 
@@ -79,8 +80,8 @@ def data_directions(config: TrainingConfig, x: Tensor, principal: Tensor | None,
 
 def principal_directions(centred: Tensor) -> Tensor:
     """Eigenvectors of the covariance of centred rows [n, d_in], columns by falling variance, float64."""
-    exact = centred.double()
-    return torch.linalg.eigh(exact.T @ exact).eigenvectors.flip(1)
+    rows = exact(centred).cpu()
+    return torch.linalg.eigh(rows.T @ rows).eigenvectors.flip(1)
 
 
 def unit_rows(directions: Tensor) -> Tensor:

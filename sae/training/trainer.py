@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sae.common.precision import exact
 from sae.models.topk import TopK
 from sae.objectives.auxk import auxk_loss
 from sae.training.config import TrainingConfig
@@ -15,10 +16,10 @@ from sae.training.start import initial_model
 
 def scaling(config: TrainingConfig, x: Tensor) -> tuple[Tensor, float]:
     """(mean [d_in], scale) with which training sees `(x - mean) * scale`: rows of root mean squared norm 1."""
-    mean = x.double().mean(0).float()
+    mean = exact(x).mean(0).float().to(x.device)
     if not config.input_scaling:
         return mean, 1.0
-    norm = float((x - mean).double().square().sum(1).mean().sqrt())
+    norm = float(exact(x - mean).square().sum(1).mean().sqrt())
     return mean, 1 / norm if norm > 0 else 1.0
 
 
@@ -37,7 +38,7 @@ class Trainer:
         device = x.device
         self.mean, self.scale = scaling(config, x)
         # per element, of the rows as training sees them
-        self.variance = float((x - self.mean).double().square().mean()) * self.scale**2 or 1.0
+        self.variance = float(exact(x - self.mean).square().mean()) * self.scale**2 or 1.0
         self.steps_per_epoch = -(-n_rows // config.batch_size)
         self.total_steps = config.epochs * self.steps_per_epoch
         self.model: TopK = initial_model(config, self.scaled(x), principal).to(device)
@@ -129,7 +130,7 @@ class Trainer:
                 stored.b_enc.div_(self.scale)
             if not self.config.subtract_b_dec:
                 unsubtracted = stored.b_dec - (self.mean if self.config.input_scaling else 0)
-                stored.b_enc.add_((unsubtracted.double() @ trained.W_enc.double()).float())
+                stored.b_enc.add_((exact(unsubtracted) @ exact(trained.W_enc)).float().to(stored.b_enc.device))
         return stored
 
     def state(self) -> dict[str, Tensor]:
