@@ -156,7 +156,7 @@ def _no_minus_zero(text: str) -> str:
 
 def tick_format(kind: str) -> str:
     """The same for an axis, in d3's words."""
-    return {"ev": ".2~f", "share": ".0~%", "count": ",", "number": ",~g"}.get(kind, "")
+    return {"ev": ".3~f", "share": ".1~%", "count": ",", "number": ",~g"}.get(kind, "")
 
 
 def category_color(index: int, theme: ThemeName = "light") -> str:

@@ -105,8 +105,9 @@ def headline(run: RunFolder, split: str) -> None:
         )  # fmt: skip
         st.metric(
             "Dead features", share(metrics["dead"]), width="content", delta_color="off", delta_arrow="off",
-            delta=f"{count(round(metrics['dead'] * d_sae))} of {count(d_sae)} on {split} rows",
-            help="Features that are active on no row of the split.",
+            delta=f"on {split} rows; {share(run.metrics['all']['dead'])} on all" if split != "all" else "on all rows",
+            help=f"Features of {count(d_sae)} that are active on no row of the split. A feature that is rare is easily "
+            "missed on few rows: the published report counted as dead what fired on neither split.",
         )  # fmt: skip
         st.metric(
             "Active per row (L0)", number(metrics["l0"], 1), width="content", delta_color="off", delta_arrow="off",
