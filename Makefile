@@ -24,8 +24,11 @@ export PYTHON
 	$(pip) -r requirements.txt -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
+# Where there is a screen, a browser opens on it.
+screen := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(filter Darwin,$(shell uname)))
+
 run: .venv/installed-app
-	@$(python) -m streamlit run app.py
+	@$(python) -m streamlit run app.py $(if $(screen),--server.headless=false)
 
 lint: .venv/installed-tests
 	$(python) -m ruff check .
