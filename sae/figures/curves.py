@@ -16,7 +16,6 @@ from sae.figures.style import (
     metric_kind,
     metric_title,
     new_figure,
-    theme_of,
     tick_format,
 )
 
@@ -69,27 +68,4 @@ def learning_curves(
     figure.update_yaxes(tickformat=tick_format(metric_kind(y)), type="log" if log_y else "linear")
     figure.update_xaxes(tickformat=",", rangemode="tozero")
     figure.update_layout(legend={"x": 1.02, "y": 1, "xanchor": "left"}, showlegend=drawn > 1)
-    return figure
-
-
-def sparkline(
-    values: np.ndarray, *, theme: ThemeName = "light", width: int = 160, height: int = 40, color: str | None = None
-) -> go.Figure:
-    """A curve without axes, for a table's cell or a card; its last value is marked."""
-    t = theme_of(theme)
-    figure = new_figure(theme=theme, height=height)
-    figure.update_layout(width=width, margin={"l": 2, "r": 6, "t": 4, "b": 4}, showlegend=False)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    values = np.asarray(values, float)
-    steps = np.flatnonzero(np.isfinite(values))
-    if len(steps):
-        line = color or t.accent
-        figure.add_trace(
-            go.Scatter(x=steps, y=values[steps], mode="lines", line={"color": line, "width": 1.5}, hoverinfo="skip")
-        )
-        figure.add_trace(
-            go.Scatter(x=steps[-1:], y=values[steps[-1:]], mode="markers", marker={"color": line, "size": 5},
-                       hovertemplate="%{y:.4g}<extra></extra>")
-        )  # fmt: skip
     return figure

@@ -190,12 +190,6 @@ def text_on(background: str) -> str:
     return max(("#000000", "#ffffff"), key=lambda ink: contrast(ink, background))
 
 
-def faded(color: str, alpha: float) -> str:
-    """#rrggbb with an opacity, as rgba()."""
-    red, green, blue = (int(value) for value in _channels(color))
-    return f"rgba({red},{green},{blue},{alpha:g})"
-
-
 def new_figure(
     title: str = "",
     subtitle: str = "",
@@ -289,16 +283,6 @@ def empty_note(figure: go.Figure, text: str, theme: ThemeName) -> go.Figure:
     figure.update_xaxes(showticklabels=False, ticks="", showgrid=False)
     figure.update_yaxes(showticklabels=False, ticks="", showgrid=False)
     return figure
-
-
-def alt_text(figure: go.Figure) -> str:
-    """What a screen reader says for a figure: its title, subtitle and axes."""
-    layout = figure.layout
-    parts = [layout.title.text, layout.title.subtitle.text]
-    for word, axis in (("horizontally", layout.xaxis), ("vertically", layout.yaxis)):
-        if axis.title.text:
-            parts.append(f"{word}: {axis.title.text}")
-    return ". ".join(part for part in parts if part)
 
 
 def _channels(color: str) -> np.ndarray:

@@ -63,11 +63,6 @@ class ExperimentFolder:
         folders = (self.workspace.root / "runs" / run for run in self.run_ids())
         return [RunFolder(folder) for folder in folders if (folder / "config.json").exists()]
 
-    def progress(self) -> dict[str, Any]:
-        """Progress of the job that trains it (`stage`, `done`, `total`, `cells`), {} if there is none."""
-        job = self.workspace.jobs.latest(self.name)
-        return job.progress() if job else {}
-
     def runs_table(self) -> pd.DataFrame:
         """A line a run: `id`, `status`, `fraction` (of its training), `seconds`, `error`, and a column per factor."""
         import pandas as pd
@@ -87,7 +82,8 @@ class ExperimentFolder:
         return pd.DataFrame(lines)
 
     def results(self) -> pd.DataFrame:
-        """results.parquet, long: a line per run and split, factors and metrics as columns; empty before the first."""
+        """Long: a line per finished run and split, with `id`, `split`, the factors and the metrics as columns; empty
+        before the first. The job leaves the same table as results.parquet for other tools."""
         import pandas as pd
 
         lines = []

@@ -94,7 +94,7 @@ def make_maps(workspace: Workspace, spec: dict[str, Any], device: str, progress:
 
 
 def run_demo(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
-    """The embedded demo: capture, then the grid; spec: n, k, d_sae, presets."""
+    """The embedded demo: capture, then the grid; spec: `capture` and `experiment`, each as its own job takes it."""
     from sae.workspace.demo import run
 
     run(workspace, spec, device, progress)

@@ -73,12 +73,6 @@ def test_curves_leave_out_steps_without_a_value():
     assert note(curves.learning_curves({})) == "No curve yet"
 
 
-def test_a_sparkline_ends_at_its_last_value():
-    figure = curves.sparkline(np.array([1.0, 2.0, np.nan, 5.0, np.nan]))
-    assert list(figure.data[0].y) == [1, 2, 5] and (figure.data[1].x[0], figure.data[1].y[0]) == (3, 5)
-    assert not curves.sparkline(np.array([])).data
-
-
 def test_k_is_marked_even_where_no_row_has_it():
     table = pd.DataFrame({"active": np.arange(8), "rows": [0, 0, 5, 9, 3, 0, 0, 0]})
     figure = activity.active_per_row(table, mean=2.9, sd=0.7, quartiles=(2, 3, 3), k=20)

@@ -7,7 +7,6 @@ import pytest
 from sae.figures.style import (
     CIVIDIS,
     THEMES,
-    alt_text,
     category_color,
     color_at,
     contrast,
@@ -75,11 +74,6 @@ def test_colours_between_the_stops():
 def test_a_theme_that_is_not_there():
     with pytest.raises(ValueError, match="light or dark"):
         new_figure(theme="sepia")  # type: ignore[arg-type]
-
-
-def test_words_for_a_screen_reader():
-    figure = new_figure("Dead features", "7,473 rows", x_title="Size", y_title="K")
-    assert alt_text(figure) == "Dead features. 7,473 rows. horizontally: Size. vertically: K"
 
 
 def test_figures_import_nothing_heavy():
