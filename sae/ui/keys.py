@@ -25,7 +25,11 @@ export default function (component) {
   if (before) document.removeEventListener("keydown", before)
   seen.set(host, listen)
   document.addEventListener("keydown", listen)
-  return () => { document.removeEventListener("keydown", seen.get(host)); seen.delete(host) }
+  // Only its own: by the time an old one is cleaned up, a newer one may listen already.
+  return () => {
+    document.removeEventListener("keydown", listen)
+    if (seen.get(host) === listen) seen.delete(host)
+  }
 }
 """
 

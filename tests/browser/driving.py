@@ -42,6 +42,22 @@ def visit(page: Page, url: str) -> None:
     settle(page)
 
 
+def press_for(page: Page, key: str, selector: str) -> None:
+    """Press `key` and wait for `selector`; once more after ten seconds, as somebody would whose key was not heard.
+
+    Raises:
+        TimeoutError: Playwright's, if the second press brings nothing either.
+    """
+    from playwright.sync_api import TimeoutError as PressedInVain
+
+    page.keyboard.press(key)
+    try:
+        page.wait_for_selector(selector, timeout=10_000)
+    except PressedInVain:
+        page.keyboard.press(key)
+        page.wait_for_selector(selector)
+
+
 def assert_no_exception(page: Page) -> None:
     """Raises AssertionError with what the page says where the script ended in an exception."""
     shown = page.locator(EXCEPTION)

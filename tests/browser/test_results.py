@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.app import App
-from tests.browser.driving import serious_violations, settle, visit
+from tests.browser.driving import press_for, serious_violations, settle, visit
 from tests.workspace import results
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ def test_table_map_keys_and_address_show_one_feature(app: App, page: Page, new_p
     settle(page)
     page.keyboard.press("Escape")
     page.locator("h1").click()
-    page.keyboard.press("j")
-    page.wait_for_selector("h3:has-text('Feature 3')")
+    press_for(page, "j", "h3:has-text('Feature 3')")
     settle(page)
     place = page.evaluate(
         """() => {
@@ -132,8 +131,7 @@ def test_a_label_is_there_after_a_reload(app: App, page: Page) -> None:
     page.wait_for_selector("h3:has-text('many')")
     settle(page)
     page.locator("h1").click()
-    page.keyboard.press("b")
-    page.get_by_role("button", name="Bookmarked").wait_for()
+    press_for(page, "b", "button:has-text('Bookmarked')")
     page.reload()
     page.wait_for_selector("h3")
     settle(page)
