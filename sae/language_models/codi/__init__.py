@@ -1,0 +1,1 @@
+"""CODI models: language models that think in hidden vectors before they answer."""
