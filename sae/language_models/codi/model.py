@@ -198,7 +198,8 @@ class Codi:
             layers: blocks whose outputs are kept. The last one is taken before the final norm.
             n_thoughts: how many, the model's own number by default.
             zeroed: thoughts (1 to 6) whose input is a vector of zeros.
-            edit: changes the output of the blocks of `edited_layers`, at every step.
+            edit: changes the output of the blocks of `edited_layers`, at every step; the layer `n_layers` stands for the
+                state after the final norm, which is projected and read by the head.
         """
         cache, mask, position, _ = self.read(*self.pad(ids))
         return self.think_from(
@@ -223,21 +224,32 @@ class Codi:
         zeroed: Collection[int] = (),
         edit: Edit | None = None,
         edited_layers: Collection[int] = (),
+        last: Tensor | None = None,
+        first: int = 0,
     ) -> Thinking:
-        """As `think`, from what `read` returned; the cache grows."""
+        """As `think`, from what `read` returned; the cache grows.
+
+        Args:
+            last, first: go on at step `first` after the steps before it, the last of which had the state `last`
+                [B, d_model] after the final norm; what is returned then begins at `first`.
+        """
         steps = self.n_thoughts if n_thoughts is None else n_thoughts
         states: dict[int, list[Tensor]] = {layer: [] for layer in sorted(set(layers))}
         final: list[Tensor] = []
         n = len(mask)
         entering = self.embed([[self.bot_id]] * n)
         with self._hooks(states, edit, edited_layers) as hooks:
-            for step in range(steps + 1):
+            for step in range(first, steps + 1):
                 if step:
-                    projected = self.projection(final[-1]).unsqueeze(1).to(entering.dtype)
+                    before = final[-1] if final else last
+                    projected = self.projection(before).unsqueeze(1).to(entering.dtype)
                     entering = torch.zeros_like(projected) if step in zeroed else projected
                 hooks.step = step
                 mask = torch.cat([mask, mask.new_ones(n, 1)], dim=1)
-                final.append(self.run(entering, mask, position.unsqueeze(1), cache)[:, -1])
+                state = self.run(entering, mask, position.unsqueeze(1), cache)[:, -1]
+                if edit is not None and self.n_layers in edited_layers:
+                    state = edit(step, self.n_layers, state).to(state.dtype)
+                final.append(state)
                 position = position + 1
         kept = {layer: torch.stack(found) for layer, found in states.items()}
         return Thinking(kept, torch.stack(final), cache, mask, position)
@@ -353,7 +365,7 @@ class Codi:
 
             return hook
 
-        wanted = sorted({*states, *(edited if edit is not None else ())})
+        wanted = sorted({*states, *(edited if edit is not None else ())} - {self.n_layers})
         handles = [self._blocks[layer].register_forward_hook(hook_of(layer)) for layer in wanted]
         try:
             yield at
