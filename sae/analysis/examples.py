@@ -48,6 +48,7 @@ def feature_examples(
     bands: str = "quantile",
     one_per_example: bool = True,
     pre_activation: np.ndarray | None = None,
+    keep: np.ndarray | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Rows for a feature's card, by stratum; strength is |activation|.
@@ -66,6 +67,7 @@ def feature_examples(
             strongest).
         one_per_example: an example stands for itself once, by its strongest row.
         pre_activation: float [n_rows], what the feature read before the selection, if it is known.
+        keep: bool [n_rows], the rows to draw from (problems answered wrong, say); None: all.
 
     Returns:
         row, example, activation (signed), stratum; within a stratum by falling strength (silent rows by
@@ -76,10 +78,15 @@ def feature_examples(
     """
     if bands not in BANDS:
         raise UserError(f"examples are divided by {' or '.join(BANDS)}, not {bands!r}")
-    for name, given in (("example", example), ("position", position), ("pre_activation", pre_activation)):
+    given_by_row = {"example": example, "position": position, "pre_activation": pre_activation, "keep": keep}
+    for name, given in given_by_row.items():
         if given is not None and np.shape(given) != (codes.n_rows,):
             raise UserError(f"{name} has shape {np.shape(given)}; these activations have {codes.n_rows} rows")
     rows, values = codes.feature(feature)
+    everywhere = rows  # where it fires at all: an example is silent only if none of its rows is among them
+    if keep is not None:
+        wanted = np.asarray(keep, bool)[rows]
+        rows, values = rows[wanted], values[wanted]
     owner = np.arange(codes.n_rows) if example is None else np.asarray(example)
     rng = np.random.default_rng(seed)
     order = np.lexsort((rows, -np.abs(values)))  # strongest first, ties by row
@@ -98,7 +105,7 @@ def feature_examples(
         chosen.append((stratum, active[drawn], signed[drawn]))
     drawn = np.sort(rng.choice(len(active), min(per_stratum, len(active)), replace=False))
     chosen.append(("random", active[drawn], signed[drawn]))
-    silent = _silent(codes, rows, owner, position, per_stratum, one_per_example, pre_activation, rng)
+    silent = _silent(codes, everywhere, owner, position, per_stratum, one_per_example, pre_activation, keep, rng)
     name = "not_active" if pre_activation is None else "near_miss"
     chosen.append((name, silent, np.zeros(len(silent), np.float32)))
     return pd.DataFrame(
@@ -252,12 +259,13 @@ def _silent(
     count: int,
     one_per_example: bool,
     pre_activation: np.ndarray | None,
+    keep: np.ndarray | None,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Up to `count` rows without an activation, from examples without one where there is a choice of one
     per example.
     """
-    silent = np.ones(codes.n_rows, bool)
+    silent = np.ones(codes.n_rows, bool) if keep is None else np.array(keep, bool)
     silent[rows] = False
     if one_per_example:
         silent &= ~np.isin(owner, owner[rows])

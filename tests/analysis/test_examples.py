@@ -30,6 +30,23 @@ def test_one_row_an_example_its_strongest():
     assert len(silent) == 6 and (best[silent["example"]] == 0).all()
 
 
+def test_only_rows_that_are_wanted():
+    x, codes = planted(600)
+    example = np.arange(600) // 4
+    keep = (example % 3) == 1
+    found = feature_examples(codes, 12, example=example, per_stratum=5, keep=keep)
+    assert {"top", "random", "not_active"} <= set(found["stratum"]) and keep[found["row"]].all()
+    strength = np.where(keep, np.abs(x[:, 12]), 0)
+    best = pd.Series(strength).groupby(example).max().sort_values(ascending=False)
+    assert found.query("stratum == 'top'")["example"].tolist() == best.index[:5].tolist()
+    # An example of which only another row fires is not silent, though that row is left out.
+    values = np.array([1.0, 0, 0, 0])
+    found = feature_examples(one_feature(values), 0, example=np.array([0, 0, 1, 1]), keep=np.array([0, 1, 0, 1]))
+    assert found[["row", "stratum"]].values.tolist() == [[3, "not_active"]]
+    with pytest.raises(UserError, match="keep has shape"):
+        feature_examples(codes, 12, keep=keep[:-1])
+
+
 def test_all_rows_where_an_example_may_repeat():
     x, codes = planted(600)
     example = np.zeros(600, int)
