@@ -198,8 +198,8 @@ class Codi:
             layers: blocks whose outputs are kept. The last one is taken before the final norm.
             n_thoughts: how many, the model's own number by default.
             zeroed: thoughts (1 to 6) whose input is a vector of zeros.
-            edit: changes the output of the blocks of `edited_layers`, at every step; the layer `n_layers` stands for the
-                state after the final norm, which is projected and read by the head.
+            edit: changes the output of the blocks of `edited_layers`, at every step; the layer `n_layers` stands for
+                the state after the final norm, which is projected and read by the head.
         """
         cache, mask, position, _ = self.read(*self.pad(ids))
         return self.think_from(
@@ -330,9 +330,9 @@ class Codi:
             position = position + 1
             logits = self.head(states[:, -1])
         found = []
-        for row, score in zip(written, log_prob, strict=True):
-            text = self.tokenizer.decode([token for token in row if token != end and token < self.pad_id])
-            found.append(Answer(text.strip(), last_number(text), tuple(row), score))
+        for tokens, score in zip(written, log_prob, strict=True):
+            text = self.tokenizer.decode([token for token in tokens if token != end and token < self.pad_id])
+            found.append(Answer(text.strip(), last_number(text), tuple(tokens), score))
         return found
 
     def reads_as(self, final: Tensor, top: int = 5) -> tuple[list[list[str]], Tensor]:

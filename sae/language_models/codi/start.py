@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -39,14 +39,14 @@ def untrained(config: CodiConfig, words: Sequence[str]) -> Codi:
         intermediate_size=config.d_mlp,
         max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
-        attn_implementation="eager",
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=n_words,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = LlamaForCausalLM(shape)
+        model: Any = LlamaForCausalLM(shape)
+        model.set_attn_implementation("eager")
         scale = 1 / math.sqrt(config.d_model)
         with torch.no_grad():
             for name, weight in model.named_parameters():
@@ -59,7 +59,7 @@ def untrained(config: CodiConfig, words: Sequence[str]) -> Codi:
             embedding[first : first + len(NUMBERS)] = number_embeddings(config.d_model) * scale
         projection = Projection(config.d_model, config.d_projection)
         with torch.no_grad():
-            projection.ln.weight.fill_(scale)  # type: ignore[union-attr, operator]
+            projection.get_parameter("ln.weight").fill_(scale)
     source = {"name": f"codi-{config.kind}", "kind": config.kind, "n_thoughts": config.n_thoughts}
     return Codi(model, projection, tokenizer, source, n_words)
 
