@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -120,6 +121,9 @@ class Codi:
         self.context: int | None = min((limit for limit in limits if limit), default=None)
         self._blocks = decoder_blocks(language_model)
         self.n_layers = len(self._blocks)
+        for block in self._blocks:
+            if _listen not in block._forward_hooks.values():
+                block.register_forward_hook(_listen)
         self._norm = _final_norm(language_model)
         self._takes_positions = "position_ids" in inspect.signature(language_model.forward).parameters
 
@@ -140,23 +144,30 @@ class Codi:
         """Logits [..., V + 2] of states after the final norm; EOT can never be written, and is left out."""
         return self.language_model.get_output_embeddings()(final)[..., : self.eot_id]
 
+    @property
+    def room(self) -> int | None:
+        """The most tokens that a question may have, so that its thoughts and an answer fit the context as well."""
+        return None if self.context is None else self.context - self.n_thoughts - 2 - MAX_NEW_TOKENS
+
+    def tokens(self, questions: Sequence[str]) -> list[list[int]]:
+        """Token ids of each question, with what the tokenizer puts before it; BOT comes by itself."""
+        ids = [list(row) for row in self.tokenizer(list(questions), add_special_tokens=True)["input_ids"]]
+        return [row[:-1] if row and row[-1] == self.tokenizer.eos_token_id else row for row in ids]
+
     def encode(self, questions: Sequence[str]) -> list[list[int]]:
-        """Token ids of each question, with what the tokenizer puts before it; BOT comes by itself.
+        """As `tokens`, for questions that can be read.
 
         Raises:
             UserError: if a question has no tokens, or with its thoughts and an answer does not fit the context.
         """
-        ids = [list(row) for row in self.tokenizer(list(questions), add_special_tokens=True)["input_ids"]]
+        ids = self.tokens(questions)
         for number, row in enumerate(ids):
-            if row and row[-1] == self.tokenizer.eos_token_id:
-                row.pop()
             if not row:
                 raise UserError(f"question {number} (counted from 0) has no words that this model reads")
-            room = None if self.context is None else self.context - self.n_thoughts - 2 - MAX_NEW_TOKENS
-            if room is not None and len(row) > room:
+            if self.room is not None and len(row) > self.room:
                 raise UserError(
                     f"question {number} (counted from 0) has {len(row):,} tokens; with its thoughts and answer this "
-                    f"model takes {room:,}"
+                    f"model takes {self.room:,}"
                 )
         return ids
 
@@ -348,40 +359,50 @@ class Codi:
 
     @contextmanager
     def _hooks(self, states: dict[int, list[Tensor]], edit: Edit | None, edited: Collection[int]) -> Iterator[_At]:
-        """Collect the outputs of blocks while thinking, and change those that are edited."""
-        at = _At()
-
-        def hook_of(layer: int) -> Any:
-            def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
-                hidden = output[0] if isinstance(output, tuple) else output
-                changed = hidden
-                if edit is not None and layer in edited:
-                    changed = edit(at.step, layer, hidden[:, -1]).to(hidden.dtype).unsqueeze(1)
-                if layer in states:
-                    states[layer].append(changed[:, -1])
-                if changed is hidden:
-                    return None
-                return (changed, *output[1:]) if isinstance(output, tuple) else changed
-
-            return hook
-
-        wanted = sorted({*states, *(edited if edit is not None else ())} - {self.n_layers})
-        handles = [self._blocks[layer].register_forward_hook(hook_of(layer)) for layer in wanted]
+        """Collect the outputs of blocks while this thread thinks, and change those that are edited."""
+        at = _At(states, edit, edited, {id(block): layer for layer, block in enumerate(self._blocks)})
+        before = getattr(_HERE, "at", None)
+        _HERE.at = at
         try:
             yield at
         finally:
-            for handle in handles:
-                handle.remove()
+            _HERE.at = before
 
     def final_norm(self, states: Tensor) -> Tensor:
         """The model's final norm, which `hidden_states` of transformers has already applied to the last block."""
         return self._norm(states)
 
 
-class _At:
-    """Which step the hooks are at."""
+#: What each thread is thinking: several may think with one model at once.
+_HERE = threading.local()
 
-    step = 0
+
+@dataclass
+class _At:
+    """What is collected and changed on this thread, and which step it is at."""
+
+    states: dict[int, list[Tensor]]
+    edit: Edit | None
+    edited: Collection[int]
+    layers: dict[int, int]
+    step: int = 0
+
+
+def _listen(block: nn.Module, arguments: Any, output: Any) -> Any:
+    """The forward hook of every block; it stays there, since hooks that come and go are seen by all threads."""
+    at: _At | None = getattr(_HERE, "at", None)
+    layer = None if at is None else at.layers.get(id(block))
+    if at is None or layer is None:
+        return None
+    hidden = output[0] if isinstance(output, tuple) else output
+    changed = hidden
+    if at.edit is not None and layer in at.edited:
+        changed = at.edit(at.step, layer, hidden[:, -1]).to(hidden.dtype).unsqueeze(1)
+    if layer in at.states:
+        at.states[layer].append(changed[:, -1])
+    if changed is hidden:
+        return None
+    return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
 
 def last_number(text: str) -> float | None:
