@@ -72,7 +72,7 @@ def new_experiment() -> None:
                 "factors": factors,
                 "settings": changed,
             }
-            plan = train_form.check(spec)
+            plan = train_form.check(workspace, spec)
             buttons(spec, plan)
     except UserError as error:
         page.show_error(str(error))

@@ -11,6 +11,9 @@ from sae.common.progress import Console, seconds_text
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
+    from sae.experiments import KINDS, MEASUREMENTS
+
+    kinds = [*KINDS, *MEASUREMENTS]
     experiment = commands.add_parser("experiment", help="train experiments and read their results")
     actions = experiment.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(experiment))
 
@@ -19,13 +22,17 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         ("estimate", estimate, "what it would cost, from a short probe"),
     ):
         one = actions.add_parser(name, parents=[common], help=text)
-        one.add_argument("kind", metavar="KIND", help="topk-grid")
-        one.add_argument("--activations", required=True, metavar="NAME")
+        one.add_argument("kind", metavar="KIND", help=", ".join(kinds))
+        one.add_argument("--activations", metavar="NAME", help="what is trained on")
         one.add_argument("--layer", type=int)
         one.add_argument("--position", type=int)
         if name == "run":
             one.add_argument("--name", required=True, metavar="EXP")
             one.add_argument("--queue", action="store_true", help="only put it into the queue")
+            one.add_argument("--from", dest="source", metavar="EXP", help="whose runs are measured")
+            one.add_argument("--runs", metavar="LIST", help="which of them (default: all that are finished)")
+        one.add_argument("--layers", metavar="LIST", help="of a sweep (default: all)")
+        one.add_argument("--positions", metavar="LIST", help="of a sweep (default: all)")
         one.add_argument("--k", metavar="LIST", help="e.g. 5,10,20,100")
         one.add_argument("--d-sae", metavar="LIST", help="e.g. 512,1024,2048")
         one.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default 1)")
@@ -49,17 +56,19 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
     factors: dict[str, list[Any]] = {}
     if options.preset:
         factors["preset"] = [word.strip() for word in options.preset.split(",") if word.strip()]
-    for factor, text in (("d_sae", options.d_sae), ("k", options.k)):
+    lists = (
+        ("layer", "--layers", options.layers),
+        ("position", "--positions", options.positions),
+        ("d_sae", "--d-sae", options.d_sae),
+        ("k", "--k", options.k),
+    )
+    for factor, option, text in lists:
         if text is not None:
-            factors[factor] = _whole_numbers(factor, text)
+            factors[factor] = _whole_numbers(option, text)
     if options.seeds is not None:
         factors["seed"] = seed_values(options.seeds)
-    settings: dict[str, Any] = {}
-    for item in options.set:
-        key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise UserError(f"--set {item!r}: write it as setting=value")
-        settings[key.replace("-", "_")] = value
+    if not options.activations:
+        raise UserError(f"{options.kind} trains SAEs: say on what with --activations NAME")
     return {
         "kind": options.kind,
         "name": name,
@@ -67,24 +76,49 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "layer": options.layer,
         "position": options.position,
         "factors": factors,
-        "settings": settings,
+        "settings": _settings(options.set),
     }
 
 
-def _whole_numbers(name: str, text: str) -> list[int]:
+def measurement_spec_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The specification of a measurement that the options stand for. Raises UserError without `--from`."""
+    if not options.source:
+        raise UserError(f"{options.kind} measures the runs of another experiment: name it with --from EXP")
+    return {
+        "kind": options.kind,
+        "name": options.name,
+        "source": options.source,
+        "runs": [word.strip() for word in (options.runs or "").split(",") if word.strip()],
+        "settings": _settings(options.set),
+    }
+
+
+def _settings(items: list[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {item!r}: write it as setting=value")
+        settings[key.replace("-", "_")] = value
+    return settings
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
     try:
         return [int(word) for word in text.replace("_", "").split(",")]
     except ValueError:
-        raise UserError(
-            f"--{name.replace('_', '-')} {text!r}: write whole numbers with commas between, e.g. 5,10,20"
-        ) from None
+        raise UserError(f"{option} {text!r}: write whole numbers with commas between, e.g. 5,10,20") from None
 
 
 def run_experiment(options: argparse.Namespace) -> None:
-    from sae.workspace.start import start_experiment
+    from sae.experiments import MEASUREMENTS
+    from sae.workspace.start import start_experiment, start_measurement
 
     workspace = workspace_of(options)
-    job = start_experiment(workspace, spec_of(options, options.name), device=options.device)
+    if options.kind in MEASUREMENTS:
+        job = start_measurement(workspace, measurement_spec_of(options), device=options.device)
+    else:
+        job = start_experiment(workspace, spec_of(options, options.name), device=options.device)
     if options.queue:
         emit(options, {"job": job.id, "experiment": options.name, "status": job.status}, f"queued as job {job.id}")
         return
@@ -128,6 +162,9 @@ def show(options: argparse.Namespace) -> None:
 
     experiment = workspace_of(options).experiment(options.name)
     content = document(experiment)
+    if experiment.source is not None:
+        emit(options, content, table(_measured_lines(content)))
+        return
     lines = []
     for run in content["runs"]:
         split = "validation" if "validation" in run["metrics"] else "all"
@@ -138,11 +175,16 @@ def show(options: argparse.Namespace) -> None:
                 "status": run["status"],
                 **{f"{split} {m}": metrics[m] for m in ("ev_total", "ev_flat", "mse", "l0") if m in metrics},
                 **({"dead (all)": run["metrics"]["all"]["dead"]} if metrics else {}),
-                "seconds": run["seconds"],
+                "seconds": run.get("seconds"),
                 "run": run["id"],
             }
         )
     emit(options, content, table(lines))
+
+
+def _measured_lines(content: dict[str, Any]) -> list[dict[str, Any]]:
+    found = [{"run": one["run"], "split": one["split"], "n": one["n"], **one["metrics"]} for one in content["results"]]
+    return found or [{"run": run["id"], "status": run["status"], "error": run["error"]} for run in content["runs"]]
 
 
 def delete(options: argparse.Namespace) -> None:

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from sae.common.errors import UserError
 from sae.experiments.plan import Kind
+from sae.experiments.layer_position_sweep import LAYER_POSITION_SWEEP
+from sae.experiments.measurement import Measurement
 from sae.experiments.topk_grid import TOPK_GRID
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID,)}
+#: Experiments that train SAEs.
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP)}
+#: Experiments that measure the SAEs of others.
+MEASUREMENTS: dict[str, Measurement] = {}
 
 
 def kind_of(name: str) -> Kind:
     """The experiment kind of that name. Raises UserError for an unknown one."""
     if name not in KINDS:
-        raise UserError(f"experiment kind {name!r} is not known: take one of {', '.join(KINDS)}")
+        raise UserError(f"experiment kind {name!r} is not known: take one of {', '.join([*KINDS, *MEASUREMENTS])}")
     return KINDS[name]
+
+
+def measurement_of(name: str) -> Measurement:
+    """The measurement of that name. Raises UserError for an unknown one."""
+    if name not in MEASUREMENTS:
+        raise UserError(f"measurement {name!r} is not known: take one of {', '.join(MEASUREMENTS)}")
+    return MEASUREMENTS[name]

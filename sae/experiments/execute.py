@@ -1,14 +1,16 @@
-"""Runs an experiment's plan over one slice: train, encode every row, measure, and hand the results to a store."""
+"""Runs an experiment's plan: train on a slice, encode every row, measure, and hand the results to a store."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
+from sae.capture.statistics import NEAR_CONSTANT
 from sae.common.errors import UserError
 from sae.common.progress import Progress
 from sae.evaluation.baselines import PCA, baselines
@@ -42,6 +44,7 @@ class Store(Protocol):
     """Where results go. The workspace has one that writes folders."""
 
     def done(self, run: str) -> bool: ...
+    def use(self, data: Data) -> None: ...
     def begin(self, run: RunPlan) -> None: ...
     def checkpoint(self, run: str) -> Path | None: ...
     def curves(self, run: str, fraction: float, history: list[dict]) -> None: ...
@@ -70,6 +73,7 @@ class Data:
             name: torch.from_numpy(rows[chosen].astype(np.float32)).to(device) for name, chosen in self.splits.items()
         }
         self.train_mean = rows[self.splits["train"]].astype(np.float64).mean(0)
+        self.facts = _facts(rows[self.splits["train"]].astype(np.float64), self.train_mean)
         self.examples = piece.rows["example"].to_numpy()
         self._pca: PCA | None = None
 
@@ -80,13 +84,37 @@ class Data:
         return self._pca
 
 
-def execute(plan: Plan, data: Data, store: Store, progress: Progress) -> None:
-    """Train and measure every run of the plan that is not done; one that fails is recorded, and the others go on."""
+def _facts(rows: np.ndarray, mean: np.ndarray) -> dict[str, Any]:
+    """What any SAE on these rows meets: their mean's norm, their spread around it, and whether they hardly differ.
+
+    Where all rows are nearly one vector, explained variance says little, however high it is.
+    """
+    centred = float(np.sqrt(((rows - mean) ** 2).sum(axis=1).mean()))
+    norm = float(np.linalg.norm(mean))
+    return {
+        "mean_norm": norm,
+        "centred_norm": centred,
+        "near_constant": centred < NEAR_CONSTANT * norm or centred <= 1e-9 * norm,
+    }
+
+
+def execute(plan: Plan, open_slice: Callable[[RunPlan], Data], store: Store, progress: Progress) -> None:
+    """Train and measure every run of the plan that is not done; one that fails is recorded, and the others go on.
+
+    Args:
+        open_slice: the data of a run; called once for runs of one slice that follow each other.
+    """
     total = len(plan.runs)
+    data: Data | None = None
+    at: tuple[int | None, int | None] = (None, None)
     for number, run in enumerate(plan.runs):
         if store.done(run.id):
             progress.update(number + 1, total, "runs")
             continue
+        if data is None or (run.layer, run.position) != at:
+            data = None  # the rows of the slice before need not stay while the next are read
+            data, at = open_slice(run), (run.layer, run.position)
+            store.use(data)
         store.begin(run)
         progress.update(number, total, "runs")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sae.common.errors import UserError
@@ -13,11 +14,13 @@ from sae.experiments.presets import preset
 from sae.training.config import TrainingConfig, from_settings
 
 MAX_RUNS = 20_000
+#: Factors that say which slice a run is trained on. Their default is all that the activations hold.
+SLICE_FACTORS = ("layer", "position")
 
 
 @dataclass(frozen=True)
 class Factor:
-    """Something an experiment varies. `setting` is the training setting it stands for; None for a preset."""
+    """Something an experiment varies: `preset`, a training setting, or `layer` and `position` of what is trained on."""
 
     name: str
     default: tuple[Any, ...]
@@ -36,6 +39,11 @@ class Kind:
     """Base settings, under the factors."""
     metrics: tuple[str, ...] = ("ev_total", "dead", "mean_activation", "max_activation", "mse")
     """What its page shows, the first being the primary one."""
+
+    @property
+    def over_slices(self) -> bool:
+        """Whether it varies what is trained on: then `layer` and `position` are factors of it."""
+        return any(factor.name in SLICE_FACTORS for factor in self.factors)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,8 @@ class RunPlan:
     id: str
     factors: dict[str, Any]
     config: TrainingConfig
+    layer: int | None = None
+    position: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,30 @@ class Plan:
     runs: list[RunPlan]
 
 
-def resolve(kind: Kind, spec: Spec, d_in: int | None = None) -> Plan:
+def over_all_slices(kind: Kind, spec: Spec, slices: Sequence[tuple[int | None, int | None]]) -> Spec:
+    """`spec` with the layers and positions that the activations hold, where a kind varies them and the spec names none.
+
+    Args:
+        slices: layer and position of each slice.
+
+    Raises:
+        UserError: if a layer and position are asked for that the activations don't hold together, or if a slice is
+            given where the kind varies it.
+    """
+    if not kind.over_slices:
+        return spec
+    if spec.layer is not None or spec.position is not None:
+        raise UserError(f"{kind.name} goes over layers and positions: give them as factors, not one slice")
+    here = {name: list(dict.fromkeys(s[place] for s in slices)) for place, name in enumerate(SLICE_FACTORS)}
+    factors = {name: spec.factors.get(name) or here[name] for name in SLICE_FACTORS}
+    there = set(slices)
+    for pair in itertools.product(*factors.values()):
+        if pair not in there:
+            raise UserError(f"{spec.activations!r} has no layer {pair[0]} with position {pair[1]}: take others")
+    return replace(spec, factors={**factors, **{k: v for k, v in spec.factors.items() if k not in factors}})
+
+
+def resolve(kind: Kind, spec: Spec) -> Plan:
     """Cross the factors of `spec` (the kind's defaults where it names none) into runs.
 
     A setting is looked up in this order, the last one found winning: the training defaults, the kind's, the
@@ -109,10 +142,11 @@ def resolve(kind: Kind, spec: Spec, d_in: int | None = None) -> Plan:
     for combination in itertools.product(*factors.values()):
         cell = dict(zip(factors, combination, strict=True))
         settings = {**kind.settings, **preset(cell["preset"])} if "preset" in cell else dict(kind.settings)
-        settings |= {**spec.settings, **{name: value for name, value in cell.items() if name != "preset"}}
-        config = from_settings(settings)
-        cell |= {name: getattr(config, name) for name in cell if name != "preset"}
-        runs.append(RunPlan(_run_id(kind, spec, cell, config), cell, config))
+        trained = {name: value for name, value in cell.items() if name not in ("preset", *SLICE_FACTORS)}
+        config = from_settings({**settings, **spec.settings, **trained})
+        cell |= {name: getattr(config, name) for name in trained}
+        place = {name: cell.get(name, getattr(spec, name)) for name in SLICE_FACTORS}
+        runs.append(RunPlan(_run_id(kind, spec, cell, config), cell, config, **place))
     factors = {name: list(dict.fromkeys(run.factors[name] for run in runs)) for name in factors}
     return Plan(spec, factors, runs)
 
@@ -121,7 +155,7 @@ def _run_id(kind: Kind, spec: Spec, cell: dict[str, Any], config: TrainingConfig
     """Readable, and different for anything that is trained differently: `k20-d1024-s0-corrected-1f3a9c0b`."""
     content = json.dumps([kind.name, spec.name, spec.activations, spec.layer, spec.position, cell, config.as_dict()])
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    short = {"d_sae": "d", "seed": "s", "preset": ""}
+    short = {"d_sae": "d", "seed": "s", "preset": "", "layer": "L", "position": "P"}
     words = [f"{short.get(name, name)}{value}" for name, value in cell.items()]
     return "-".join([*words, digest])[:80]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from sae.common.errors import UserError
-from sae.experiments import kind_of
-from sae.experiments.plan import Plan, Spec, resolve
+from sae.experiments.plan import Plan, Spec
 from sae.experiments.presets import PRESETS
 from sae.training.config import from_settings
 from sae.training.settings import Setting, settings
+from sae.workspace.register import planned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,10 +47,10 @@ def impossible(factors: Mapping[str, Sequence[Any]]) -> None:
         raise UserError(f"a row can't keep more features than there are: {named}; take that K or that size out")
 
 
-def check(spec: Mapping[str, Any]) -> Plan:
+def check(workspace: Workspace, spec: Mapping[str, Any]) -> Plan:
     """The runs that the form stands for. Raises UserError for what is wrong with it, in one line."""
     impossible(spec["factors"])
-    return resolve(kind_of(spec["kind"]), Spec(**spec))
+    return planned(workspace, Spec(**spec))
 
 
 def count_text(plan: Plan) -> str:

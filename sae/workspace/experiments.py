@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sae.common.errors import UserError
 from sae.common.files import read_json
 from sae.workspace.runs import RunFolder
 
@@ -53,7 +54,39 @@ class ExperimentFolder:
 
     @property
     def activations(self) -> str:
-        return self.content["spec"]["activations"]
+        return self.content.get("activations") or self.content["spec"]["activations"]
+
+    @property
+    def source(self) -> str | None:
+        """The experiment whose runs this one measures; None if it trains its own."""
+        return self.content["spec"].get("source")
+
+    def measured_runs(self) -> list[str]:
+        """The runs of `source` that this measurement is about; empty for an experiment that trains."""
+        return [run["id"] for run in self.content.get("measured", [])]
+
+    def part_folder(self, run: str) -> Path:
+        """Where a measurement keeps what it found of a run."""
+        return self.folder / "parts" / run
+
+    def part(self, run: str, table: str) -> pd.DataFrame:
+        """A table that a measurement made of a run. Raises UserError if there is none."""
+        import pandas as pd
+
+        path = self.part_folder(run) / f"{table}.parquet"
+        if not path.exists():
+            raise UserError(f"experiment {self.name!r} has no {table} of run {run}: it is not finished")
+        return pd.read_parquet(path)
+
+    def part_notes(self, run: str) -> dict[str, Any]:
+        """Further facts that a measurement found of a run; empty if there are none."""
+        path = self.part_folder(run) / "notes.json"
+        return read_json(path) if path.exists() else {}
+
+    def part_results(self, run: str) -> list[dict[str, Any]] | None:
+        """What a measurement found of a run: split, metrics, interval, n; None before it was measured."""
+        path = self.part_folder(run) / "results.json"
+        return read_json(path)["results"] if path.exists() else None
 
     def run_ids(self) -> list[str]:
         return [run["id"] for run in self.content["runs"]]
@@ -67,6 +100,8 @@ class ExperimentFolder:
         """A line a run: `id`, `status`, `fraction` (of its training), `seconds`, `error`, and a column per factor."""
         import pandas as pd
 
+        if self.source is not None:
+            return self._parts_table()
         job = self.workspace.jobs.latest(self.name)
         cells = job.progress().get("cells", {}) if job else {}
         lines = []
@@ -87,11 +122,43 @@ class ExperimentFolder:
         import pandas as pd
 
         lines = []
+        for listed in self.content.get("measured", []):
+            for found in self.part_results(listed["id"]) or []:
+                lines.append(
+                    {"id": listed["id"], "split": found["split"], "n": found["n"]}
+                    | listed["factors"]
+                    | found["metrics"]
+                )
         for listed in self.content["runs"]:
             folder = RunFolder(self.workspace.root / "runs" / listed["id"])
             if folder.done:
                 for split, metrics in folder.metrics.items():
                     lines.append({"id": folder.id, "split": split} | listed["factors"] | metrics)
+        return pd.DataFrame(lines)
+
+    def _parts_table(self) -> pd.DataFrame:
+        """As `runs_table`, of the runs that are measured."""
+        import pandas as pd
+
+        job = self.workspace.jobs.latest(self.name)
+        cells = job.progress().get("cells", {}) if job else {}
+        lines = []
+        for listed in self.content["measured"]:
+            part = self.part_folder(listed["id"])
+            error = read_json(part / "error.json")["error"] if (part / "error.json").exists() else None
+            if (part / "results.json").exists():
+                status, error = "done", None
+            elif error is not None:
+                status = "failed"
+            elif job is not None and job.active:
+                status = cells.get(listed["id"], {}).get("status", "queued")
+            else:
+                status = "cancelled"
+            fraction = float(status == "done")
+            lines.append(
+                {"id": listed["id"], "status": status, "fraction": fraction, "seconds": None, "error": error}
+                | listed["factors"]
+            )
         return pd.DataFrame(lines)
 
 

@@ -140,8 +140,15 @@ class Workspace:
                 _remove(there)
 
     def delete_experiment(self, name: str) -> None:
-        """Delete an experiment and its runs. Raises UserError while a job of it is under way."""
+        """Delete an experiment and its runs.
+
+        Raises:
+            UserError: while a job of it is under way, or another experiment measures its runs.
+        """
         experiment = self.experiment(name)
+        users = [other.name for other in self.experiments() if other.source == name]
+        if users:
+            raise UserError(f"the runs of {name!r} are measured by {', '.join(users)}: delete those experiments first")
         active = [job for job in self.jobs.active() if job.name == name]
         training = [job.id for job in active if job.kind != "map"]
         if training:

@@ -78,7 +78,8 @@ def import_path(
     result = measure(found.model, data)
     kept = _own_metrics(path, result) if own else None
     history = _history(path) if config else None
-    store = WorkspaceStore(workspace, "import", None, data)
+    store = WorkspaceStore(workspace, "import", None, data.device)
+    store.use(data)
     try:
         store.write_config(
             run,

@@ -11,6 +11,7 @@ from typing import Any
 from sae.common.devices import available, choose
 from sae.common.errors import UserError
 from sae.workspace.folder import Workspace
+from sae.workspace.register import planned
 
 # Beside the steps: encoding all rows, metrics, feature and pair tables of a run, as a share of its training (measured
 # on the demo's grid).
@@ -21,14 +22,14 @@ def estimate(workspace: Workspace, spec: dict[str, Any], device: str) -> dict[st
     """See `sae.workspace.start.estimate_experiment`."""
     import torch
 
-    from sae.experiments import kind_of
-    from sae.experiments.plan import Spec, resolve
+    from sae.experiments.plan import Spec
     from sae.training.probe import cell_key, run_bytes, total_seconds
 
     torch.set_num_threads(int(os.environ.get("SAE_THREADS") or os.cpu_count() or 1))
     wanted = Spec(**spec)
-    plan = resolve(kind_of(wanted.kind), wanted)
-    piece = workspace.open_activations(wanted.activations).slice(wanted.layer, wanted.position)
+    plan = planned(workspace, wanted)
+    # Slices of one capture have as many rows each.
+    piece = workspace.open_activations(wanted.activations).slice(plan.runs[0].layer, plan.runs[0].position)
     n, d_in = len(piece.train_rows), piece.x.shape[1]
     chosen = choose(device)
     configs = [run.config for run in plan.runs]

@@ -9,8 +9,24 @@ from sae.common.files import read_json, write_json
 from sae.workspace.results import now
 
 if TYPE_CHECKING:
-    from sae.experiments.plan import Plan
+    from sae.experiments.plan import Plan, Spec
     from sae.workspace.folder import Workspace
+
+
+def planned(workspace: Workspace, spec: Spec) -> Plan:
+    """The runs that a specification stands for, over all slices where its kind varies them.
+
+    Raises:
+        UserError: for whatever is wrong with it.
+    """
+    from sae.experiments import kind_of
+    from sae.experiments.plan import over_all_slices, resolve
+
+    kind = kind_of(spec.kind)
+    if kind.over_slices:
+        slices = workspace.open_activations(spec.activations).slices
+        spec = over_all_slices(kind, spec, [(piece.layer, piece.position) for piece in slices])
+    return resolve(kind, spec)
 
 
 def register(workspace: Workspace, plan: Plan) -> None:
@@ -21,7 +37,8 @@ def register(workspace: Workspace, plan: Plan) -> None:
     """
     path = workspace.experiment_folder(plan.spec.name) / "experiment.json"
     activations = workspace.open_activations(plan.spec.activations)
-    activations.slice(plan.spec.layer, plan.spec.position)
+    for layer, position in dict.fromkeys((run.layer, run.position) for run in plan.runs):
+        activations.slice(layer, position)
     sha256 = activations.manifest["sha256"]
     if path.exists():
         existing = read_json(path)

@@ -46,25 +46,23 @@ def environment(device: str) -> dict[str, Any]:
 
 
 class WorkspaceStore:
-    """Keeps the runs of one experiment.
+    """Keeps the runs of one experiment. `use` says which slice the following ones are trained on.
 
     Args:
-        data: the slice that they are trained on.
         progress: the job's, which shows each run's state as a cell; None outside of a job.
     """
 
     def __init__(
-        self, workspace: Workspace, kind: str, experiment: str | None, data: Data, progress: JobProgress | None = None
+        self, workspace: Workspace, kind: str, experiment: str | None, device: str, progress: JobProgress | None = None
     ) -> None:
-        self.workspace, self.kind, self.experiment, self.data, self.progress = (
-            workspace,
-            kind,
-            experiment,
-            data,
-            progress,
-        )
-        self.environment = environment(data.device)
+        self.workspace, self.kind, self.experiment, self.progress = workspace, kind, experiment, progress
+        self.environment = environment(device)
+        self.data: Data
         self._last_curve = 0.0
+
+    def use(self, data: Data) -> None:
+        """The slice that the following runs are trained on."""
+        self.data = data
 
     def folder(self, run: str) -> Path:
         return self.workspace.run_folder(run)
@@ -179,6 +177,7 @@ class WorkspaceStore:
                 "metrics": result.metrics,
                 "intervals": result.intervals,
                 "baselines": result.baselines,
+                "slice": self.data.facts,
                 "train_seconds": round(result.train_seconds, 3),
                 "seconds": round(result.seconds, 3),
                 "finished": now(),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 def document(experiment: ExperimentFolder) -> dict[str, Any]:
     """The contract of DESIGN 9: name, kind, runs (id, status, factors, metrics by split, folder, seconds), results."""
+    if experiment.source is not None:
+        return measurement_document(experiment)
     runs = []
     factors = list(experiment.factors)
     folders = {run.id: run for run in experiment.runs()}
@@ -37,6 +39,33 @@ def document(experiment: ExperimentFolder) -> dict[str, Any]:
         "kind": experiment.kind,
         "runs": runs,
         "results": over_seeds(experiment.results(), factors, folders),
+    }
+
+
+def measurement_document(experiment: ExperimentFolder) -> dict[str, Any]:
+    """The same of a measurement: its runs are those of `source`, each result is of one run (`run`)."""
+    states = {line["id"]: line for line in experiment.runs_table().to_dict("records")}
+    listed = experiment.content["measured"]
+    return {
+        "name": experiment.name,
+        "kind": experiment.kind,
+        "source": experiment.source,
+        "runs": [
+            {
+                "id": run["id"],
+                "status": states[run["id"]]["status"],
+                "factors": run["factors"],
+                "metrics": {found["split"]: found["metrics"] for found in experiment.part_results(run["id"]) or []},
+                "folder": f"runs/{run['id']}",
+                "error": states[run["id"]]["error"],
+            }
+            for run in listed
+        ],
+        "results": [
+            {"run": run["id"], "factors": run["factors"], **found}
+            for run in listed
+            for found in experiment.part_results(run["id"]) or []
+        ],
     }
 
 

@@ -22,15 +22,31 @@ def start_experiment(workspace: Workspace, spec: dict[str, Any], *, device: str 
     Raises:
         UserError: for whatever is wrong with the specification, before anything is written.
     """
-    from sae.experiments import kind_of
-    from sae.experiments.plan import Spec, resolve
-    from sae.workspace.register import register
+    from sae.experiments.plan import Spec
+    from sae.workspace.register import planned, register
 
     wanted = Spec(**spec)
     check_name(wanted.name, "experiment name")
-    plan = resolve(kind_of(wanted.kind), wanted)
-    register(workspace, plan)
+    register(workspace, planned(workspace, wanted))
     return workspace.jobs.enqueue("experiment", wanted.name, spec, device=_device(device))
+
+
+def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:
+    """Register a measurement of another experiment's runs and queue it; runs that were measured are not again.
+
+    Args:
+        spec: `sae.experiments.measurement.MeasurementSpec` as a dict.
+
+    Raises:
+        UserError: for whatever is wrong with the specification, before anything is written.
+    """
+    from sae.experiments.measurement import MeasurementSpec
+    from sae.workspace.measurements import register_measurement
+
+    wanted = MeasurementSpec(**spec)
+    check_name(wanted.name, "experiment name")
+    experiment = register_measurement(workspace, wanted)
+    return workspace.jobs.enqueue("measurement", wanted.name, experiment.spec, device=_device(device))
 
 
 def start_capture(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:
@@ -58,6 +74,8 @@ def start_again(workspace: Workspace, job: Job) -> Job:
     """
     if job.kind == "experiment":
         return start_experiment(workspace, job.spec, device=job.device)
+    if job.kind == "measurement":
+        return start_measurement(workspace, job.spec, device=job.device)
     if job.kind == "capture":
         return start_capture(workspace, job.spec, device=job.device)
     return workspace.jobs.enqueue(job.kind, job.name, job.spec, device=job.device)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 def perform(workspace: Workspace, kind: str, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
     """Do the job. Raises UserError for an unknown kind or a spec that can't be carried out, Cancelled when stopped."""
-    works = {"experiment": run_experiment, "capture": run_capture, "map": make_maps, "demo": run_demo}
+    works = {
+        "experiment": run_experiment,
+        "measurement": run_measurement,
+        "capture": run_capture,
+        "map": make_maps,
+        "demo": run_demo,
+    }
     if kind not in works:
         raise UserError(f"job kind {kind!r} is not known: take one of {', '.join(works)}")
     import torch
@@ -27,27 +33,37 @@ def perform(workspace: Workspace, kind: str, spec: dict[str, Any], device: str, 
 
 def run_experiment(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
     """Train the runs of an experiment; spec is `sae.experiments.plan.Spec`. Results are read off as they come."""
-    from sae.experiments import kind_of
     from sae.experiments.execute import Data, execute
-    from sae.experiments.plan import Spec, resolve
-    from sae.workspace.register import register
+    from sae.experiments.plan import RunPlan, Spec
+    from sae.workspace.register import planned, register
     from sae.workspace.results import WorkspaceStore
 
     wanted = Spec(**spec)
-    plan = resolve(kind_of(wanted.kind), wanted)
+    plan = planned(workspace, wanted)
     register(workspace, plan)
     progress.update(0, len(plan.runs), "loading activations")
-    data = Data(workspace.open_activations(wanted.activations).slice(wanted.layer, wanted.position), device)
-    store = WorkspaceStore(workspace, wanted.kind, wanted.name, data, progress)
+    activations = workspace.open_activations(wanted.activations)
+    store = WorkspaceStore(workspace, wanted.kind, wanted.name, device, progress)
     for run in plan.runs:
         progress.cell(run.id, status="queued", fraction=0.0)
-    execute(plan, data, store, progress)
+
+    def open_slice(run: RunPlan) -> Data:
+        return Data(activations.slice(run.layer, run.position), device)
+
+    execute(plan, open_slice, store, progress)
     experiment = workspace.experiment(wanted.name)
     write_parquet(experiment.folder / "results.parquet", experiment.results())
     failed = [run for run in plan.runs if not store.done(run.id)]
     if len(failed) == len(plan.runs):
         raise UserError(f"all {len(failed)} runs failed; the first: {workspace.run(failed[0].id).error}")
     workspace.jobs.enqueue("map", wanted.name, {"runs": [run.id for run in plan.runs]}, priority=10)
+
+
+def run_measurement(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """Measure the runs of an experiment; spec is `sae.experiments.measurement.MeasurementSpec`."""
+    from sae.workspace.measurements import measure_runs
+
+    measure_runs(workspace, spec, device, progress)
 
 
 def run_capture(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:

@@ -1,0 +1,151 @@
+"""Measurements of another experiment's runs: what stands on disk of them, and the job that makes them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sae.common.errors import UserError
+from sae.common.files import read_json, write_json, write_parquet
+from sae.experiments.measurement import MeasurementSpec
+from sae.workspace.experiments import ExperimentFolder
+from sae.workspace.results import environment, now
+
+if TYPE_CHECKING:
+    from sae.capture.store import Activations
+    from sae.language_models.codi.model import Codi
+    from sae.workspace.child import JobProgress
+    from sae.workspace.folder import Workspace
+
+
+def register_measurement(workspace: Workspace, spec: MeasurementSpec) -> ExperimentFolder:
+    """Write experiment.json; the same name with the same specification leaves what is there.
+
+    Raises:
+        UserError: if the kind, the source or a run is unknown, no run is finished, or the name is taken by another
+            specification.
+    """
+    from sae.experiments import measurement_of
+
+    kind = measurement_of(spec.kind)
+    settings = kind.settings_of(spec.settings)
+    source = workspace.experiment(spec.source)
+    if source.source is not None:
+        raise UserError(f"{spec.source!r} is a measurement itself: measure {source.source!r}")
+    finished = {run.id: run for run in source.runs() if run.done}
+    if unknown := [run for run in spec.runs if run not in source.run_ids()]:
+        raise UserError(f"experiment {spec.source!r} has no run {unknown[0]!r}")
+    if waiting := [run for run in spec.runs if run not in finished]:
+        raise UserError(f"run {waiting[0]!r} is not finished: measure it when it is")
+    runs = spec.runs or list(finished)
+    if not runs:
+        raise UserError(f"experiment {spec.source!r} has no finished runs to measure")
+    if kind.one_run and len(runs) > 1:
+        raise UserError(f"{kind.name} takes one run: name it with --runs, e.g. --runs {runs[0]}")
+    path = workspace.experiment_folder(spec.name) / "experiment.json"
+    content = MeasurementSpec(spec.kind, spec.name, spec.source, runs, settings).as_dict()
+    if path.exists():
+        if read_json(path)["spec"] != content:
+            raise UserError(
+                f"experiment {spec.name!r} exists with another specification: take another name, or delete it "
+                f"('python -m sae experiment delete {spec.name}')"
+            )
+    else:
+        write_json(
+            path,
+            {
+                "format": 1,
+                "name": spec.name,
+                "kind": spec.kind,
+                "created": now(),
+                "spec": content,
+                "factors": source.factors,
+                "runs": [],
+                "measured": [{"id": run, "factors": finished[run].factors} for run in runs],
+                "activations": source.activations,
+            },
+        )
+    return workspace.experiment(spec.name)
+
+
+def measure_runs(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """Measure every run that is not measured yet; one that can't be is recorded, and the others go on.
+
+    Raises:
+        UserError: if none could be measured.
+    """
+    from sae.experiments import measurement_of
+
+    experiment = register_measurement(workspace, MeasurementSpec(**spec))
+    kind = measurement_of(experiment.kind)
+    measure = kind.function()
+    activations = workspace.open_activations(experiment.activations)
+    runs = experiment.measured_runs()
+    language_model = cache(lambda: _language_model(activations, device))
+    errors: dict[str, str] = {}
+    for number, run in enumerate(runs):
+        part = experiment.part_folder(run)
+        if (part / "results.json").exists():
+            progress.cell(run, status="done", fraction=1.0)
+            continue
+        progress.cell(run, status="running", fraction=0.0)
+        progress.update(number, len(runs), kind.title.lower())
+        try:
+            case = _case(workspace, run, activations, language_model, device)
+            found = measure(case, experiment.spec["settings"], _Within(progress, number, len(runs)))
+        except UserError as error:
+            errors[run] = str(error)
+            write_json(part / "error.json", {"error": str(error), "time": now()})
+            progress.cell(run, status="failed", error=str(error))
+            continue
+        for name, table in found.tables.items():
+            write_parquet(part / f"{name}.parquet", table)
+        if found.notes:
+            write_json(part / "notes.json", found.notes)
+        (part / "error.json").unlink(missing_ok=True)
+        content = {"format": 1, "results": found.results, "finished": now(), "environment": environment(device)}
+        write_json(part / "results.json", content)
+        progress.cell(run, status="done", fraction=1.0)
+    progress.update(len(runs), len(runs), kind.title.lower())
+    write_parquet(experiment.folder / "results.parquet", experiment.results())
+    if len(errors) == len(runs):
+        raise UserError(next(iter(errors.values())))
+
+
+class _Within:
+    """The progress of one run as a part of that of all."""
+
+    def __init__(self, progress: JobProgress, number: int, total: int) -> None:
+        self._progress, self._number, self._total = progress, number, total
+
+    def update(self, done: float, total: float, stage: str = "", **figures: float | str) -> None:
+        self._progress.update(self._number + done / max(total, 1), self._total, stage, **figures)
+
+
+def _case(workspace: Workspace, run: str, activations: Activations, language_model: Any, device: str) -> Any:
+    from sae.experiments.measurement import Case
+
+    folder = workspace.run(run)
+    data = folder.config["data"]
+    return Case(
+        run=folder.id,
+        factors=folder.factors,
+        model=folder.model(device),
+        codes=folder.codes(),
+        slice=activations.slice(data["layer"], data["position"]),
+        activations=activations,
+        language_model=language_model,
+        device=device,
+    )
+
+
+def _language_model(activations: Activations, device: str) -> Codi:
+    """The CODI model that thought these activations. Raises UserError if it was another kind of model or is gone."""
+    from sae.language_models.codi.loading import load
+
+    model = activations.manifest.get("model") or {}
+    if activations.manifest.get("positions") != "thoughts":
+        raise UserError(
+            f"{activations.name!r} are not the continuous thoughts of a CODI model: capture with --positions thoughts"
+        )
+    return load(str(model.get("name")), device=device)
