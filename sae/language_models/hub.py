@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from sae.common.files import read_json
 from .quiet import quiet
 
 _CONNECT_SECONDS = 10.0
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+_SAFETENSORS = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 # Other forms of the same weights; the folders of a repository hold only those.
 _NOT_WANTED = ["*/*", "consolidated*", "*.index.fp32.json"]
 
@@ -24,36 +25,61 @@ class HubFolder(NamedTuple):
     licence: str | None
 
 
-def hub_folder(name: str) -> HubFolder:
+def _safetensors(name: str, files: list[str]) -> list[str]:
+    if not any(file.endswith(".safetensors") for file in files):
+        raise UserError(f"model {name!r} has no safetensors on the hub, and nothing else is opened here")
+    return _SAFETENSORS
+
+
+def hub_folder(
+    name: str,
+    *,
+    complete: Callable[[Path], bool] | None = None,
+    wanted: Callable[[str, list[str]], list[str]] = _safetensors,
+) -> HubFolder:
     """The files of `name`, from the local hub cache if all of them are there, else from the hub.
 
+    Args:
+        complete: whether a snapshot has all that is needed: configuration, tokenizer and safetensors by default.
+        wanted: patterns of the files to fetch, from the name and the repository's files (those in folders left out);
+            raises UserError where there is nothing of use. Safetensors and everything small by default.
+
     Raises:
-        UserError: if there is no such repository, it asks for consent or has no safetensors, or the hub isn't reached.
+        UserError: if there is no such repository, it asks for consent or has not what is wanted, or the hub isn't
+            reached.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 
     with quiet():
         try:
             folder = Path(snapshot_download(name, local_files_only=True))
-            if _complete(folder):
+            if (complete or _complete)(folder):
                 return HubFolder(folder, folder.name, None)
         except (LocalEntryNotFoundError, OSError, ValueError):
             pass
         info = _ask(name)
-        files = [file.rfilename for file in info.siblings or []]
-        if not any(file.endswith(".safetensors") and "/" not in file for file in files):
-            raise UserError(f"model {name!r} has no safetensors on the hub, and nothing else is opened here")
+        patterns = wanted(name, [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename])
         try:
             folder = Path(
                 snapshot_download(
-                    name, revision=info.sha, allow_patterns=_WANTED, ignore_patterns=_NOT_WANTED, etag_timeout=10
+                    name, revision=info.sha, allow_patterns=patterns, ignore_patterns=_NOT_WANTED, etag_timeout=10
                 )
             )
+        except GatedRepoError:
+            # Everybody may ask what is in it; the files are for those who agreed.
+            raise _asks_for_consent(name) from None
         except Exception as error:
             raise UserError(f"model {name!r} could not be downloaded ({_first_line(error)}): try again") from None
     card = info.card_data
     return HubFolder(folder, info.sha or folder.name, getattr(card, "license", None) if card else None)
+
+
+def _asks_for_consent(name: str) -> UserError:
+    return UserError(
+        f"model {name!r} asks for consent on the hub: accept its licence at https://huggingface.co/{name}, "
+        "then set HF_TOKEN"
+    )
 
 
 def _ask(name: str) -> Any:
@@ -64,7 +90,7 @@ def _ask(name: str) -> Any:
     try:
         return HfApi().model_info(name, timeout=_CONNECT_SECONDS)
     except GatedRepoError:
-        raise UserError(f"model {name!r} asks for consent on the hub: accept there, then set HF_TOKEN") from None
+        raise _asks_for_consent(name) from None
     except RepositoryNotFoundError:
         raise UserError(f"there is no model {name!r} on the hub (or it is private and HF_TOKEN is not set)") from None
     except (HfHubHTTPError, HFValidationError) as error:
