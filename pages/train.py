@@ -6,11 +6,12 @@ from typing import Any
 
 import streamlit as st
 
+from sae.capture.store import Activations
 from sae.common.errors import UserError
-from sae.experiments import KINDS
-from sae.experiments.plan import Kind, Plan, seed_values
+from sae.experiments import KINDS, MEASUREMENTS
+from sae.experiments.plan import SLICE_FACTORS, Kind, Plan, seed_values
 from sae.experiments.presets import DESCRIPTIONS, PRESETS
-from sae.ui import address, empty, jobs_view, page, role, train_form
+from sae.ui import address, empty, jobs_view, measure_form, page, role, train_form
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.devices import devices
 from sae.ui.pickers import (
@@ -37,38 +38,40 @@ def new_experiment() -> None:
         empty.no_activations()
         return
     first = st.container(horizontal=True, vertical_alignment="bottom")
+    titles = {name: kind.title for name, kind in {**KINDS, **MEASUREMENTS}.items()}
+    with first, st.container(width=230):
+        default = next(iter(KINDS))
+        chosen = pick_choice("Experiment", list(titles), name="kind", format=titles.__getitem__, default=default)
+    if chosen in MEASUREMENTS:
+        measure_form.show(workspace, MEASUREMENTS[chosen], first, pick_device)
+        return
+    kind = KINDS[chosen or default]
     with first, st.container(width=260):
         activations = pick_activations(workspace)
     if activations is None:
         return
     with first:
-        for_slice = st.container(horizontal=True, width="content")
-        with for_slice:
-            piece = pick_slice(activations)
-        with st.container(width=200):
-            kind = KINDS[
-                pick_choice(
-                    "Experiment", list(KINDS), name="kind", format=lambda k: KINDS[k].title, default=next(iter(KINDS))
-                )
-                or next(iter(KINDS))
-            ]
+        piece = activations.slices[0]
+        if not kind.over_slices:
+            with st.container(horizontal=True, width="content"):
+                piece = pick_slice(activations)
         pick_device()
     st.caption(
-        f"{kind.question} {len(piece.train_rows):,} training rows of {activations.d_in:,} dimensions, "
-        f"{len(piece.validation_rows):,} held out."
+        f"{kind.question} {len(piece.train_rows):,} training rows of {activations.d_in:,} dimensions"
+        f"{' in each slice' if kind.over_slices else ''}, {len(piece.validation_rows):,} held out."
     )
     try:
-        factors = pick_factors(kind)
+        factors = pick_factors(kind, activations)
         changed = pick_settings(kind, factors.get("preset", []))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             with st.container(width=320):
-                name = pick_text("Name", name="name", default=train_form.free_name(workspace, activations.name))
+                name = pick_text("Name", name="name", default=train_form.free_name(workspace, activations.name, kind))
             spec = {
                 "kind": kind.name,
                 "name": name.strip(),
                 "activations": activations.name,
-                "layer": piece.layer,
-                "position": piece.position,
+                "layer": None if kind.over_slices else piece.layer,
+                "position": None if kind.over_slices else piece.position,
                 "factors": factors,
                 "settings": changed,
             }
@@ -78,14 +81,19 @@ def new_experiment() -> None:
         page.show_error(str(error))
 
 
-def pick_factors(kind: Kind) -> dict[str, list[Any]]:
+def pick_factors(kind: Kind, activations: Activations) -> dict[str, list[Any]]:
     """A list of values for each factor of the experiment. Raises UserError for one that can't be read."""
     found: dict[str, list[Any]] = {}
     problems = []
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for factor in kind.factors:
             title = factor.title[0].upper() + factor.title[1:]
-            if factor.name == "preset":
+            if factor.name in SLICE_FACTORS:
+                here = list(dict.fromkeys(getattr(piece, factor.name) for piece in activations.slices))
+                with st.container(width=280):
+                    chosen = pick_many(title, here, name=f"{factor.name}s", placeholder="all")
+                found[factor.name] = [value for value in here if value in chosen] or here
+            elif factor.name == "preset":
                 with st.container(width=280):
                     found["preset"] = pick_many(
                         "Recipes", list(PRESETS), name="preset", default=factor.default, help=_recipes()
@@ -220,7 +228,7 @@ def start(spec: dict[str, Any], device: str) -> None:
 def watch() -> None:
     """The cells of an experiment."""
     with controls, st.container(width=340):
-        experiment = pick_experiment(workspace)
+        experiment = pick_experiment(workspace, [*KINDS, *MEASUREMENTS])
     if experiment is None:
         empty.no_experiments()
         return
@@ -276,7 +284,7 @@ def load() -> None:
 
 head = page.head("Train", "Which SAEs are trained on which activations, at what cost, and how far are they?")
 with page.errors_shown("showing this page"):
-    busy = any(job.kind in ("experiment", "demo") for job in workspace.jobs.active())
+    busy = any(job.kind in ("experiment", "measurement", "demo") for job in workspace.jobs.active())
     order = sorted(VIEWS, key=lambda view: view != "watch") if busy else list(VIEWS)
     controls = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with controls, st.container(width="content"):

@@ -86,9 +86,27 @@ def show(view: str, workspace: Workspace, experiment: ExperimentFolder, split: s
             table = grid_data.runs_with_metrics(experiment, split)
             if busy or not (table["state"] == "done").all():
                 _progress_line(table)
+            _hardly_varying(workspace, grid_data.matching(table, chosen))
             draw(workspace, experiment, table, split, chosen)
 
     live()
+
+
+def _hardly_varying(workspace: Workspace, table: pd.DataFrame) -> None:
+    """Says so where the rows of a slice are nearly one vector: explained variance then looks good for nothing."""
+    done = table[table["state"] == "done"]
+    if done.empty:
+        return
+    run = workspace.run(done["run"].iloc[0])
+    facts = run.results.get("slice") or {}
+    if facts.get("near_constant"):
+        data = run.config["data"]
+        where = [f"{name} {data[name]}" for name in ("layer", "position") if data.get(name) is not None]
+        ratio = facts["centred_norm"] / facts["mean_norm"] if facts["mean_norm"] else 0.0
+        st.warning(
+            f"Near-constant slice: the rows of {', '.join(where) or 'these activations'} are almost one vector (their "
+            f"spread is {share(ratio)} of their mean's norm). Explained variance says little here, however high it is."
+        )
 
 
 def _progress_line(table: pd.DataFrame) -> None:

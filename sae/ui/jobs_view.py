@@ -16,9 +16,18 @@ from sae.workspace.supervisor import ensure_running
 if TYPE_CHECKING:
     from sae.figures.style import ThemeName
     from sae.workspace import Workspace
+    from sae.workspace.experiments import ExperimentFolder
     from sae.workspace.jobs import Job
 
-KINDS = {"experiment": "Experiment", "capture": "Capture", "demo": "Demo", "map": "Maps of"}
+KINDS = {
+    "experiment": "Experiment",
+    "measurement": "Measurement",
+    "capture": "Capture",
+    "demo": "Demo",
+    "map": "Maps of",
+}
+#: The page that shows what a measurement found.
+RESULTS = {"error-prediction": ("wrong", "Right or wrong"), "specificity": ("features", "Features")}
 EVERY = 1.0  # s between looks at the disk
 
 
@@ -207,6 +216,9 @@ def _watch(workspace: Workspace, name: str, theme: ThemeName, *, live: bool) -> 
     job = workspace.jobs.latest(name)
     if live and (job is None or not job.active):
         st.rerun()
+    if experiment.source is not None:
+        _watch_measurement(workspace, experiment, job)
+        return
     runs = cell_table(workspace, name)
     counts = runs["status"].value_counts()
     _watch_head(workspace, name, job, runs)
@@ -230,7 +242,26 @@ def _watch(workspace: Workspace, name: str, theme: ThemeName, *, live: bool) -> 
         log_tail(job)
 
 
-def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any) -> None:
+def _watch_measurement(workspace: Workspace, experiment: ExperimentFolder, job: Job | None) -> None:
+    """A measurement's runs, measured or not, and where its results are shown."""
+    from sae.experiments import measurement_of
+    from sae.ui.pickers import run_titles
+
+    runs = experiment.runs_table()
+    _watch_head(workspace, experiment.name, job, runs, experiment.kind)
+    kind = measurement_of(experiment.kind)
+    st.caption(f"{kind.title}: {kind.question} Measured are runs of {plain(str(experiment.source))}.")
+    titles = run_titles(workspace, workspace.experiment(str(experiment.source)))
+    shown = runs[["id", "status", "error"]].assign(run=[titles.get(run, run) for run in runs["id"]])
+    st.dataframe(
+        shown[["run", "status", "error"]], hide_index=True, key=f"measured_{experiment.name}",
+        column_config={"run": "Run", "status": "State", "error": "What went wrong"},
+    )  # fmt: skip
+    if job is not None:
+        log_tail(job)
+
+
+def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any, measures: str | None = None) -> None:
     counts = runs["status"].value_counts()
     done, total = int(counts.get("done", 0)), len(runs)
     active = job is not None and job.active
@@ -244,9 +275,12 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any) -> 
                 for s, w in (("done", "done"), ("failed", "failed"), ("cancelled", "stopped"))
                 if s in counts
             )
-            st.markdown(f"**{plain(name)}** :gray[{done} of {total} runs trained ({plain(states)})]", width="stretch")
-        if done:
+            what = "trained" if measures is None else "measured"
+            st.markdown(f"**{plain(name)}** :gray[{done} of {total} runs {what} ({plain(states)})]", width="stretch")
+        if done and measures is None:
             link("grid", "Open the grid", experiment=name)
+        elif done and (there := RESULTS.get(measures or "")):
+            link(there[0], there[1], experiment=name)
         if not role.may_change():
             return
         if active and job is not None:

@@ -200,9 +200,9 @@ def pick_slice(activations: Activations) -> Slice:
 def pick_experiment(
     workspace: Workspace, kinds: Iterable[str] | None = None, label: str = "Experiment"
 ) -> ExperimentFolder | None:
-    """An experiment, the newest first; None if there are none (of these kinds)."""
+    """An experiment, the newest first; None if there are none (of these kinds; by default, of those that train)."""
     wanted = None if kinds is None else set(kinds)
-    names = [e.name for e in workspace.experiments() if wanted is None or e.kind in wanted]
+    names = [e.name for e in workspace.experiments() if (e.kind in wanted if wanted else e.source is None)]
     if names and address.get("experiment") is None and (run := address.get("run")):
         _follow_run(workspace, run, names)
     name = pick_choice(label, names, name="experiment", carry=True, resets=("run", "feature"))

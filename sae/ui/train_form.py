@@ -18,6 +18,7 @@ from sae.workspace.register import planned
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sae.experiments.measurement import Measurement
     from sae.experiments.plan import Kind
     from sae.workspace import Workspace
 
@@ -55,7 +56,7 @@ def check(workspace: Workspace, spec: Mapping[str, Any]) -> Plan:
 
 def count_text(plan: Plan) -> str:
     """`12 runs: 3 dictionary sizes x 4 K`, naming what varies."""
-    words = {"preset": "recipe", "d_sae": "dictionary size", "k": "K", "seed": "seed"}
+    words = {"preset": "recipe", "d_sae": "dictionary size"}
     parts = [
         f"{len(values)} {words.get(name, name)}{'s' if name != 'k' else ''}"
         for name, values in plan.factors.items()
@@ -65,10 +66,10 @@ def count_text(plan: Plan) -> str:
     return f"{runs:,} run{'' if runs == 1 else 's'}" + (f" ({' × '.join(parts)})" if parts else "")
 
 
-def free_name(workspace: Workspace, activations: str) -> str:
-    """A name for a new experiment that none has yet."""
+def free_name(workspace: Workspace, about: str, kind: Kind | Measurement) -> str:
+    """A name for a new experiment that none has yet: what it is about, and the last word of its kind."""
     taken = {experiment.name for experiment in workspace.experiments()}
-    stem = f"{activations[:70]}-grid"
+    stem = f"{about[:60]}-{kind.name.rpartition('-')[2]}"
     return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
 
 
