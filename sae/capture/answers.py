@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sae.common.errors import UserError
 from sae.common.progress import Progress
+
+from .journal import Journal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,22 +51,38 @@ def reference_answers(examples: pd.DataFrame) -> list[float]:
     Raises:
         UserError: if an example has neither.
     """
-    from sae.problems import parse_answer
-
     found = []
-    for number in range(len(examples)):
-        row = examples.iloc[number]
-        try:
-            value = float(row["final_answer"]) if "final_answer" in examples else math.nan
-        except (TypeError, ValueError):
-            value = math.nan
-        if math.isnan(value):
-            try:
-                value = parse_answer(str(row.get("answer", "")))[1]
-            except UserError as error:
-                raise UserError(f"answers can't be judged: example {number} has no final answer ({error})") from None
+    for number, (value, reason) in enumerate(_references(examples)):
+        if reason:
+            raise UserError(f"answers can't be judged: example {number} has no final answer ({reason})")
         found.append(value)
     return found
+
+
+def known_references(examples: pd.DataFrame) -> list[float]:
+    """As `reference_answers`, NaN where an example has neither."""
+    return [value for value, _ in _references(examples)]
+
+
+def _references(examples: pd.DataFrame) -> Iterator[tuple[float, str]]:
+    """The number of each example, or NaN and why there is none."""
+    from sae.problems import parse_answer
+
+    nothing = [None] * len(examples)
+    finals = examples.get("final_answer", nothing)
+    answers = examples.get("answer", nothing)
+    for final, answer in zip(finals, answers, strict=True):
+        try:
+            value = math.nan if final is None else float(final)
+        except (TypeError, ValueError):
+            value = math.nan
+        reason = ""
+        if math.isnan(value):
+            try:
+                value = parse_answer("" if answer is None else str(answer))[1]
+            except UserError as error:
+                reason = str(error)
+        yield value, reason
 
 
 def is_right(given: float | None, reference: float) -> bool:
@@ -88,7 +105,6 @@ def collect_answers(
     # Longest first, as for the states; always the same batches.
     readable.sort(key=lambda i: (-lengths[i], i))
     batches = [readable[start : start + batch_size] for start in range(0, len(readable), batch_size)]
-    finished = _read_journal(journal)
     done = 0
 
     def take(batch: list[int], written: list[str]) -> None:
@@ -97,21 +113,21 @@ def collect_answers(
             answers[place] = answer
         done += len(batch)
 
-    for batch, written in zip(batches, finished, strict=False):
-        take(batch, written)
-    left = batches[len(finished) :]
-    generated = model.answer_batches(
-        [[prompts[place] for place in batch] for batch in left],
-        max_new_tokens=MAX_NEW_TOKENS,
-        tick=lambda: progress.update(done, len(readable), "answers"),
-    )
-    with open(journal, "a", encoding="utf-8") as file, closing(generated):
-        for batch, written in zip(left, generated, strict=True):
-            written = [_own_part(answer) for answer in written]
+    with Journal(journal) as lines:
+        for batch, written in zip(batches, lines.finished, strict=False):
             take(batch, written)
-            file.write(json.dumps(written, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        left = batches[len(lines.finished) :]
+        generated = model.answer_batches(
+            [[prompts[place] for place in batch] for batch in left],
+            max_new_tokens=MAX_NEW_TOKENS,
+            tick=lambda: progress.update(done, len(readable), "answers"),
+        )
+        with closing(generated):
+            for batch, written in zip(left, generated, strict=True):
+                written = [_own_part(answer) for answer in written]
+                take(batch, written)
+                lines.add(written)
+                lines.flush()
     progress.update(done, len(readable), "answers")
     return answers
 
@@ -119,18 +135,3 @@ def collect_answers(
 def _own_part(answer: str) -> str:
     """Without the next question, which a model that only continues text goes on to make up."""
     return answer.split("\nQuestion:", 1)[0].strip()
-
-
-def _read_journal(journal: Path) -> list[list[str]]:
-    """The finished batches; the file is cut back to them."""
-    if not journal.exists():
-        return []
-    whole, finished = 0, []
-    with open(journal, "rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            finished.append(json.loads(line))
-            whole += len(line)
-    os.truncate(journal, whole)
-    return finished

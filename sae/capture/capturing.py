@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sae.common.errors import UserError
-from sae.common.files import check_name, read_json, to_json, write_json
+from sae.common.files import check_name
 from sae.common.progress import Progress, Silent
 
 from . import answers as own_answers
+from .filling import Work, fill, stored
 from .folder import Workplace, write_examples, write_rows
 from .forward import batch_tokens_for, read_batches
-from .npy import NpyWriter, check_room
+from .npy import NpyWriter
 from .plan import DTYPES, Plan, check_choice, make_plan
 from .splits import split_examples
+from .state import STATE, State, make_spec, what_is_there
 from .store import Activations
 
 if TYPE_CHECKING:
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 
     from sae.language_models import LanguageModel
 
-_STATE = "state.json"
 _JOURNAL = "answers.jsonl"
-#: How much may be lost to a power cut; a killed process loses at most the batch it was at.
-_SAVE_SECONDS = 2.0
 _ANSWERS_AT_ONCE = 32
 
 
@@ -82,17 +78,19 @@ def capture_language_model(
     wanted = model.check_layers(layers)
     examples = examples.reset_index(drop=True)
     references = own_answers.reference_answers(examples) if answers else []
-    spec = _spec(model, examples, wanted, positions, text, dtype, answers)
+    spec = make_spec(
+        model.source, examples, layers=wanted, positions=positions, text=text, dtype=dtype, answers=answers
+    )
     if folder.exists():
-        return _what_is_there(folder, spec)
+        return what_is_there(folder, spec)
 
     progress.update(0, 1, "tokenizing")
     plan = make_plan(model, examples, positions, text)
     split, split_how = split_examples(examples)
     with Workplace(folder) as place:
         if folder.exists():
-            return _what_is_there(folder, spec)
-        state = _State.at(place, spec, _how(model, batch_size))
+            return what_is_there(folder, spec)
+        state = State.at(place, spec, _how(model, batch_size))
         _capture_states(model, plan, wanted, np.dtype(dtype), place, state, progress)
         if answers:
             examples = _with_answers(model, examples, references, place, state, progress)
@@ -124,59 +122,7 @@ def capture_language_model(
             "answers": _answers_note(model, examples) if answers else None,
             "spec": spec,
         }
-        return place.finish(manifest, drop=(_STATE, _JOURNAL))
-
-
-class _State:
-    """What state.json says: the spec, how it is computed, how far it got."""
-
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
-        self._path, self._content = path, content
-        self._since = time.monotonic()
-
-    @classmethod
-    def at(cls, place: Workplace, spec: dict[str, Any], how: dict[str, Any]) -> _State:
-        """Of what a kill or a cancel left, if it is of the same spec; else of a new start.
-
-        Raises:
-            UserError: if what was left is of another spec.
-        """
-        path = place.partial / _STATE
-        fresh = {"spec": spec, "how": how, "batches": 0, "seconds": 0.0}
-        if path.exists():
-            left = read_json(path)
-            if left["spec"] != spec:
-                raise UserError(
-                    f"an unfinished capture {place.folder.name!r} has other {_differences(left['spec'], spec)}: "
-                    f"take another name, or delete {place.partial}"
-                )
-            # Another device or kernel rounds otherwise; half of each would be neither.
-            if (left["how"]["device"], left["how"]["kernel"]) == (how["device"], how["kernel"]):
-                return cls(path, left)
-        place.start_over()
-        state = cls(path, fresh)
-        state.save()
-        return state
-
-    @property
-    def how(self) -> dict[str, Any]:
-        return self._content["how"]
-
-    @property
-    def batches(self) -> int:
-        return self._content["batches"]
-
-    @property
-    def seconds(self) -> float:
-        return self._content["seconds"]
-
-    def save(self, batches: int | None = None) -> None:
-        now = time.monotonic()
-        self._content["seconds"] += now - self._since
-        self._since = now
-        if batches is not None:
-            self._content["batches"] = batches
-        write_json(self._path, self._content)
+        return place.finish(manifest, drop=(STATE, _JOURNAL))
 
 
 def _capture_states(
@@ -185,53 +131,20 @@ def _capture_states(
     layers: list[int],
     dtype: np.dtype,
     place: Workplace,
-    state: _State,
+    state: State,
     progress: Progress,
 ) -> None:
     """Fill activations.npy, from the first batch that state.json doesn't count as done."""
-    path = place.partial / "activations.npy"
-    shape = (plan.rows_per_layer * len(layers), model.d_model)
-    if not path.exists():
-        check_room(place.partial, shape[0] * shape[1] * dtype.itemsize)
-    writer = NpyWriter(path, shape, dtype, resume=state.batches > 0)
     batches = plan.batches(state.how["batch_size"], state.how["batch_tokens"])
-    done = sum(len(plan.tokens[p].ids) for batch in batches[: state.batches] for p in batch)
-    rows, started, saved, reached = 0, time.monotonic(), time.monotonic(), state.batches
-
-    def say() -> None:
-        rate = rows / max(time.monotonic() - started, 1e-9)
-        progress.update(done, plan.n_tokens, "capturing (tokens)", rows_per_second=round(rate))
-
-    states = read_batches(model, plan, batches[state.batches :], layers, say)
-    try:
-        for number in range(state.batches, len(batches)):
-            batch = batches[number]
-            say()
-            rows += _write_batch(plan, batch, layers, next(states), writer)
-            done += sum(len(plan.tokens[place].ids) for place in batch)
-            reached = number + 1
-            if time.monotonic() - saved > _SAVE_SECONDS:
-                writer.flush()
-                state.save(reached)
-                saved = time.monotonic()
-        say()
-    except _Unfit as error:
-        writer.close()
-        # It would fail again at the same text, and must not stand in the way of another dtype.
-        place.discard()
-        raise UserError(str(error)) from None
-    except BaseException:
-        writer.flush()
-        state.save(reached)
-        raise
-    finally:
-        states.close()
-        writer.close()
-    state.save(reached)
-
-
-class _Unfit(Exception):
-    """A state that can't be stored."""
+    work = Work(
+        batches=batches,
+        weights=[sum(len(plan.tokens[text].ids) for text in batch) for batch in batches],
+        read=lambda left, tick: read_batches(model, plan, left, layers, tick),
+        write=lambda batch, states, writer: _write_batch(plan, batch, layers, states, writer),
+        flush=lambda: None,
+        stage="capturing (tokens)",
+    )
+    fill(work, (plan.rows_per_layer * len(layers), model.d_model), dtype, place, state, progress)
 
 
 def _write_batch(
@@ -239,14 +152,12 @@ def _write_batch(
 ) -> int:
     """Write the rows of one batch; returns how many."""
     ends = np.concatenate([[0], np.cumsum([len(plan.indices[place]) for place in batch])])
+
+    def example(row: int) -> int:
+        return plan.numbers[batch[int(np.searchsorted(ends, row, side="right")) - 1]]
+
     for number, layer in enumerate(layers):
-        with np.errstate(over="ignore"):
-            values = states[layer].astype(writer.dtype)
-        if not (finite := np.isfinite(values).all(axis=1)).all():
-            row = np.flatnonzero(~finite)[0]
-            example = plan.numbers[batch[int(np.searchsorted(ends, row, side="right")) - 1]]
-            hint = "take float32" if np.isfinite(states[layer][row]).all() else "the model gives NaN or Inf"
-            raise _Unfit(f"layer {layer} has values that {writer.dtype} can't hold at example {example}: {hint}")
+        values = stored(states[layer], writer.dtype, f"layer {layer}", example)
         for index, place in enumerate(batch):
             first = number * plan.rows_per_layer + int(plan.first_row[place])
             writer.write(first, values[ends[index] : ends[index + 1]])
@@ -258,7 +169,7 @@ def _with_answers(
     examples: pd.DataFrame,
     references: list[float],
     place: Workplace,
-    state: _State,
+    state: State,
     progress: Progress,
 ) -> pd.DataFrame:
     """`examples` with `model_answer` (its text), `model_number` and `correct`."""
@@ -289,31 +200,6 @@ def _answers_note(model: LanguageModel, examples: pd.DataFrame) -> dict[str, Any
     }
 
 
-def _spec(
-    model: LanguageModel,
-    examples: pd.DataFrame,
-    layers: list[int],
-    positions: str,
-    text: str,
-    dtype: str,
-    answers: bool,
-) -> dict[str, Any]:
-    """What makes two captures the same. Where a model's files stand is no part of it."""
-    source = {key: value for key, value in model.source.items() if key not in ("from", "name", "licence", "title")}
-    content = hashlib.sha256(examples.to_json(orient="records", lines=True, double_precision=15).encode()).hexdigest()
-    spec = {
-        "model": {**source, "name": model.source.get("name")} if model.source.get("kind") == "hub" else source,
-        "examples": content,
-        "layers": layers,
-        "positions": positions,
-        "text": text,
-        "dtype": dtype,
-        "answers": answers,
-    }
-    # As it will come back from disk.
-    return json.loads(to_json(spec))
-
-
 def _how(model: LanguageModel, batch_size: int) -> dict[str, Any]:
     """What decides the last bits beside the spec."""
     return {
@@ -322,17 +208,3 @@ def _how(model: LanguageModel, batch_size: int) -> dict[str, Any]:
         "batch_size": batch_size,
         "batch_tokens": batch_tokens_for(model),
     }
-
-
-def _what_is_there(folder: Path, spec: dict[str, Any]) -> Activations:
-    there = Activations.open(folder)
-    if there.manifest.get("spec") == spec:
-        return there
-    other = _differences(there.manifest.get("spec") or {}, spec)
-    raise UserError(
-        f"activations {folder.name!r} are there already, with other {other}: take another name or delete them"
-    )
-
-
-def _differences(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    return ", ".join(key for key in ours if theirs.get(key) != ours[key]) or "origin"

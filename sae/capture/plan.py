@@ -53,20 +53,8 @@ class Plan:
         return sum(len(tokens.ids) for tokens in self.tokens)
 
     def batches(self, batch_size: int, batch_tokens: int) -> list[list[int]]:
-        """Places in `tokens`, longest texts first, so that memory and time show their worst at once.
-
-        A batch has at most `batch_size` texts and, padded, at most `batch_tokens` tokens (or one text).
-        It depends on nothing else: a resumed capture meets the same batches, and so the same rounding.
-        """
-        lengths = [len(tokens.ids) for tokens in self.tokens]
-        found: list[list[int]] = []
-        for place in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-            batch = found[-1] if found else None
-            if batch and len(batch) < batch_size and (len(batch) + 1) * lengths[batch[0]] <= batch_tokens:
-                batch.append(place)
-            else:
-                found.append([place])
-        return found
+        """Places in `tokens`; see `in_batches`."""
+        return in_batches([len(tokens.ids) for tokens in self.tokens], batch_size, batch_tokens)
 
     def row_columns(self) -> dict[str, np.ndarray]:
         """`example`, `token`, `char_start` and `char_end`, int32 [rows_per_layer].
@@ -123,6 +111,22 @@ def make_plan(model: LanguageModel, examples: pd.DataFrame, positions: str, text
             f"the model's context is {model.context:,}"
         )
     return plan
+
+
+def in_batches(lengths: Sequence[int], batch_size: int, batch_tokens: int) -> list[list[int]]:
+    """Places in `lengths`, longest texts first, so that memory and time show their worst at once.
+
+    A batch has at most `batch_size` texts and, padded, at most `batch_tokens` tokens (or one text).
+    It depends on nothing else: a resumed capture meets the same batches, and so the same rounding.
+    """
+    found: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        batch = found[-1] if found else None
+        if batch and len(batch) < batch_size and (len(batch) + 1) * lengths[batch[0]] <= batch_tokens:
+            batch.append(place)
+        else:
+            found.append([place])
+    return found
 
 
 def check_choice(what: str, value: str, choices: Sequence[str]) -> None:

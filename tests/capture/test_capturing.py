@@ -208,9 +208,9 @@ KILLED = """
 import sys
 from pathlib import Path
 import pandas as pd
-from sae.capture import capture_language_model, capturing
+from sae.capture import capture_language_model, filling
 from sae.language_models import load
-capturing._SAVE_SECONDS = 0.0
+filling._SAVE_SECONDS = 0.0
 model_folder, folder = sys.argv[1:]
 class Slow:
     def update(self, done, total, stage="", **figures):
