@@ -18,8 +18,9 @@ import pandas as pd
 
 from sae.analysis.active_examples import ActiveExamples, active_examples, halves
 from sae.analysis.codes import FeatureActivations
-from sae.analysis.contingency import entropy, log_chance, measures, upper_tail
-from sae.analysis.label_columns import Labels
+from sae.analysis.contingency import log_chance, measures, upper_tail
+from sae.analysis.label_columns import Labels, labels_of
+from sae.analysis.label_half import COUNTS, LabelHalf
 from sae.analysis.pairs import benjamini_hochberg
 from sae.common.errors import UserError
 
@@ -28,8 +29,6 @@ LEAST_ACTIVE = 20
 LEAST_GAIN = 0.1
 DISCOVERY, HELD_OUT = "discovery", "heldout"
 _BLOCK_ENTRIES = 4_000_000  # feature x label counts held at once: 32 MB an array
-
-_COUNTS = ("n_both", "n", "n_active", "n_with")
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,22 @@ class Specificity:
     findings: pd.DataFrame
     labels: pd.DataFrame
     notes: dict[str, Any]
+
+
+def of_examples(codes: FeatureActivations, examples: pd.DataFrame, example: np.ndarray, **settings: Any) -> Specificity:
+    """`specificity` with every label that the examples have (`label_columns`), halved by their column `group`.
+
+    Args:
+        examples: one line an example. example: int [n_rows], the example of each row.
+        settings: seed, alpha, least_active, least_gain.
+
+    Raises:
+        UserError: as `specificity`.
+    """
+    present = np.zeros(len(examples), bool)
+    present[np.asarray(example)] = True
+    group = examples["group"].to_numpy(object) if "group" in examples else None
+    return specificity(codes, labels_of(examples, present), example=example, group=group, **settings)
 
 
 def specificity(
@@ -78,8 +93,9 @@ def specificity(
         `labels`: the table of the labels. `notes`: settings and counts.
 
     Raises:
-        UserError: if the examples don't fit, or there are fewer than two groups to split.
+        UserError: if the examples don't fit, there are fewer than two groups to split, or a setting is out of range.
     """
+    _check(alpha, least_active, least_gain)
     n_examples = labels.having.shape[0]
     owner = np.arange(codes.n_rows) if example is None else np.asarray(example)
     if owner.shape != (codes.n_rows,) or (len(owner) and not 0 <= owner.min() <= owner.max() < n_examples):
@@ -90,7 +106,7 @@ def specificity(
     active = active_examples(codes, owner, n_examples)
     used = np.flatnonzero(labels.table["used"].to_numpy(bool))
     tested = np.flatnonzero(active.n_active >= least_active)
-    parts = [_Half(name, half, labels, used) for name, half in ((DISCOVERY, first), (HELD_OUT, second))]
+    parts = [LabelHalf(name, half, labels) for name, half in ((DISCOVERY, first), (HELD_OUT, second))]
     columns = _selectivity_columns(codes.d_sae)
     found = _found(active, tested, parts, alpha, least_gain, columns)
     tests = codes.d_sae * len(used)
@@ -129,26 +145,13 @@ def specificity(
     return Specificity(_with_best(table, findings), findings, labels.table, notes)
 
 
-class _Half:
-    """The labels of one half of the examples: what a block of features is counted against."""
-
-    def __init__(self, name: str, half: np.ndarray, labels: Labels, used: np.ndarray) -> None:
-        self.name, self.half = name, half
-        self.known = labels.masks & half
-        self.mask_of = labels.mask_of[used]
-        whole = labels.having.tocsr()
-        self.every = whole.multiply(half[:, None].astype(np.int32)).tocsc()
-        self.having = self.every[:, used].tocsr()
-        self.n = self.known.sum(axis=1).astype(np.int64)[self.mask_of]
-        self.n_with = np.asarray(self.having.sum(axis=0), np.int64).reshape(-1)
-
-    def counts(self, active: ActiveExamples, features: np.ndarray) -> dict[str, np.ndarray]:
-        """int64 [features, labels] each: n_both, n, n_active, n_with."""
-        on = active.matrix(features)
-        both = (on @ self.having).toarray().astype(np.int64)
-        n_active = (on @ self.known.T.astype(np.int64))[:, self.mask_of]
-        n, n_with = np.broadcast_to(self.n, both.shape), np.broadcast_to(self.n_with, both.shape)
-        return {"n_both": both, "n": n, "n_active": n_active.astype(np.int64), "n_with": n_with}
+def _check(alpha: float, least_active: int, least_gain: float) -> None:
+    if not 0 < alpha <= 1:
+        raise UserError(f"alpha {alpha} must lie above 0 and not above 1: it is a false discovery rate")
+    if least_active < 1:
+        raise UserError(f"least_active {least_active} must be 1 or more: it counts examples")
+    if not 0 <= least_gain <= 1:
+        raise UserError(f"least_gain {least_gain} must lie between 0 and 1")
 
 
 def _selectivity_columns(d_sae: int) -> dict[str, np.ndarray]:
@@ -162,7 +165,7 @@ def _selectivity_columns(d_sae: int) -> dict[str, np.ndarray]:
 def _found(
     active: ActiveExamples,
     tested: np.ndarray,
-    halves: list[_Half],
+    halves: list[LabelHalf],
     alpha: float,
     least_gain: float,
     columns: dict[str, np.ndarray],
@@ -173,7 +176,7 @@ def _found(
     selectivity of each feature into `columns` on the way.
     """
     names = ["feature", "label", "discovery_p"]
-    names += [f"{half.name}_{count}" for half in halves for count in _COUNTS]
+    names += [f"{half.name}_{count}" for half in halves for count in COUNTS]
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
     n_labels = len(halves[0].n)
     step = max(1, _BLOCK_ENTRIES // max(n_labels, 1))
@@ -188,16 +191,16 @@ def _found(
         line, label = np.nonzero((gain >= least_gain) & (gain > 0))
         tables = [{name: values[line, label] for name, values in one.items()} for one in counts]
         # The first term alone is a lower bound: above alpha the whole tail is.
-        likely = log_chance(*(tables[0][name] for name in _COUNTS)) <= np.log(alpha)
+        likely = log_chance(*(tables[0][name] for name in COUNTS)) <= np.log(alpha)
         line, label = line[likely], label[likely]
         tables = [{name: values[likely] for name, values in one.items()} for one in tables]
-        p = upper_tail(*(tables[0][name] for name in _COUNTS))
+        p = upper_tail(*(tables[0][name] for name in COUNTS))
         kept = p <= alpha
         pieces["feature"].append(features[line[kept]])
         pieces["label"].append(label[kept])
         pieces["discovery_p"].append(p[kept])
         for half, table in zip(halves, tables, strict=True):
-            for name in _COUNTS:
+            for name in COUNTS:
                 pieces[f"{half.name}_{name}"].append(table[name][kept])
     return {
         name: np.concatenate(parts) if parts else np.empty(0, np.float64 if name == "discovery_p" else np.int64)
@@ -216,7 +219,7 @@ def _select(features: np.ndarray, counts: list[dict[str, np.ndarray]], columns: 
 
 
 def _measured(
-    active: ActiveExamples, labels: Labels, halves: list[_Half], found: dict[str, np.ndarray], alpha: float
+    active: ActiveExamples, labels: Labels, halves: list[LabelHalf], found: dict[str, np.ndarray], alpha: float
 ) -> pd.DataFrame:
     """The lines of `findings`, with everything that is only worked out for what was found."""
     used = np.flatnonzero(labels.table["used"].to_numpy(bool))
@@ -225,10 +228,16 @@ def _measured(
     table: dict[str, Any] = {"feature": found["feature"].astype(np.int32)}
     table |= {name: lines[name].to_numpy() for name in ("family", "label", "base_rate")}
     for half in halves:
-        counts = [found[f"{half.name}_{name}"] for name in _COUNTS]
-        columns = dict(zip(_COUNTS, counts, strict=True)) | measures(*counts)
-        columns |= _of_values(active, half, found["feature"], found["label"], counts)
-        columns["class_specificity"] = _of_classes(active, labels, half, found["feature"], label)
+        counts = [found[f"{half.name}_{name}"] for name in COUNTS]
+        columns = dict(zip(COUNTS, counts, strict=True)) | measures(*counts)
+        parts = [
+            {
+                **half.of_values(active, found["feature"][one], found["label"][one], [part[one] for part in counts]),
+                "class_specificity": half.of_classes(active, found["feature"][one], label[one]),
+            }
+            for one in _blocks(found["feature"], len(half.n))
+        ]
+        columns |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         columns["p"] = found["discovery_p"] if half.name == DISCOVERY else upper_tail(*counts)
         table |= {f"{half.name}_{name}": values for name, values in columns.items()}
     table["q"] = found["q"]
@@ -241,52 +250,11 @@ def _measured(
     )
 
 
-def _of_values(
-    active: ActiveExamples, half: _Half, feature: np.ndarray, label: np.ndarray, counts: list[np.ndarray]
-) -> dict[str, np.ndarray]:
-    """AUROC and Cohen's d of the values with the label against those without, for pairs (feature, used label)."""
-    _, n, _, n_with = (part.astype(np.float64) for part in counts)
-    auroc, cohen = np.full(len(feature), np.nan), np.full(len(feature), np.nan)
-    features, line = np.unique(feature, return_inverse=True)
-    for number, known in enumerate(half.known):
-        chosen = np.flatnonzero(half.mask_of[label] == number)
-        if not len(chosen):
-            continue
-        ranks, silent = active.ranks(features, known)
-        values = active.matrix(features, values=True)
-        at = line[chosen], label[chosen]
-        n_c, n_k = n_with[chosen], n[chosen]
-
-        def summed(matrix: Any, at: tuple[np.ndarray, np.ndarray] = at) -> np.ndarray:
-            return (matrix @ half.having).toarray()[at]
-
-        with np.errstate(invalid="ignore", divide="ignore"):
-            rank_sum = summed(ranks) + n_c * silent[line[chosen]]
-            auroc[chosen] = (rank_sum - n_c * (n_c + 1) / 2) / (n_c * (n_k - n_c))
-            squares = values.multiply(values).tocsr()
-            with_sum, with_squares = summed(values), summed(squares)
-            all_sum, all_squares = ((part @ known.astype(np.float64))[line[chosen]] for part in (values, squares))
-            spread = with_squares - with_sum**2 / n_c
-            spread = spread + (all_squares - with_squares) - (all_sum - with_sum) ** 2 / (n_k - n_c)
-            pooled = np.sqrt(np.maximum(spread, 0) / (n_k - 2))
-            cohen[chosen] = (with_sum / n_c - (all_sum - with_sum) / (n_k - n_c)) / pooled
-    return {"auroc": auroc, "cohen_d": cohen}
-
-
-def _of_classes(
-    active: ActiveExamples, labels: Labels, half: _Half, feature: np.ndarray, label: np.ndarray
-) -> np.ndarray:
-    """1 - H(p(class | active)) / log C, for pairs (feature, label) whose label belongs to an exclusive family."""
-    result = np.full(len(feature), np.nan)
-    family = labels.table["family"].to_numpy(object)
-    exclusive = labels.table["exclusive"].to_numpy(bool)
-    for name in dict.fromkeys(family[label[exclusive[label]]]):
-        classes = np.flatnonzero(family == name)
-        chosen = np.flatnonzero(family[label] == name)
-        features, line = np.unique(feature[chosen], return_inverse=True)
-        counts = (active.matrix(features) @ half.every[:, classes].tocsr()).toarray()
-        result[chosen] = (1 - entropy(counts.T) / np.log2(len(classes)))[line]
-    return result
+def _blocks(feature: np.ndarray, n_labels: int) -> list[slice]:
+    """Pairs, which are in the order of their features, so many at a time that their products fit into memory."""
+    step = max(1, _BLOCK_ENTRIES // max(n_labels, 1))
+    starts = np.searchsorted(feature, np.unique(feature)[::step])
+    return [slice(*span) for span in zip(starts, [*starts[1:], len(feature)], strict=True)] or [slice(0, 0)]
 
 
 def _with_best(features: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:

@@ -6,12 +6,13 @@ from sae.common.errors import UserError
 from sae.experiments.layer_position_sweep import LAYER_POSITION_SWEEP
 from sae.experiments.measurement import Measurement
 from sae.experiments.plan import Kind
+from sae.experiments.specificity import SPECIFICITY
 from sae.experiments.topk_grid import TOPK_GRID
 
 #: Experiments that train SAEs.
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP)}
 #: Experiments that measure the SAEs of others.
-MEASUREMENTS: dict[str, Measurement] = {}
+MEASUREMENTS: dict[str, Measurement] = {kind.name: kind for kind in (SPECIFICITY,)}
 
 
 def kind_of(name: str) -> Kind:
