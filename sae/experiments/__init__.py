@@ -5,6 +5,7 @@ from __future__ import annotations
 from sae.common.errors import UserError
 from sae.experiments.layer_position_sweep import LAYER_POSITION_SWEEP
 from sae.experiments.measurement import Measurement
+from sae.experiments.patching import PATCHING
 from sae.experiments.plan import Kind
 from sae.experiments.specificity import SPECIFICITY
 from sae.experiments.topk_grid import TOPK_GRID
