@@ -253,8 +253,8 @@ def _measured(
 def _blocks(feature: np.ndarray, n_labels: int) -> list[slice]:
     """Pairs, which are in the order of their features, so many at a time that their products fit into memory."""
     step = max(1, _BLOCK_ENTRIES // max(n_labels, 1))
-    starts = np.searchsorted(feature, np.unique(feature)[::step])
-    return [slice(*span) for span in zip(starts, [*starts[1:], len(feature)], strict=True)] or [slice(0, 0)]
+    starts = np.searchsorted(feature, np.unique(feature)[::step]) if len(feature) else [0]
+    return [slice(*span) for span in zip(starts, [*starts[1:], len(feature)], strict=True)]
 
 
 def _with_best(features: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
