@@ -13,7 +13,7 @@ from sae.experiments.topk_grid import TOPK_GRID
 #: Experiments that train SAEs.
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP)}
 #: Experiments that measure the SAEs of others.
-MEASUREMENTS: dict[str, Measurement] = {kind.name: kind for kind in (SPECIFICITY,)}
+MEASUREMENTS: dict[str, Measurement] = {kind.name: kind for kind in (PATCHING, SPECIFICITY)}
 
 
 def kind_of(name: str) -> Kind:
