@@ -53,6 +53,17 @@ def split_examples(examples: pd.DataFrame) -> tuple[np.ndarray, dict[str, Any]]:
     return split, how
 
 
+def with_test(examples: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """`examples`, then `test` with the split `test`: the former get their splits by themselves, as if alone.
+
+    Columns that only one of them has are empty for the other.
+    """
+    import pandas as pd
+
+    own = examples if "split" in examples else examples.assign(split="train")
+    return pd.concat([own, test.assign(split="test")], ignore_index=True)
+
+
 def _held_out(examples: pd.DataFrame) -> tuple[np.ndarray, str]:
     """The numbers of the examples that are held out, and the method."""
     from sklearn.model_selection import GroupShuffleSplit, train_test_split

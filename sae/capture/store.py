@@ -12,6 +12,7 @@ import numpy as np
 from sae.common.errors import UserError
 from sae.common.files import read_json
 
+from . import conventions
 from .npy import open_npy
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Activations:
     @property
     def n_examples(self) -> int:
         return self.manifest["n_examples"]
+
+    @property
+    def is_thoughts(self) -> bool:
+        """Whether rows are steps of a thinking model: then `position` is the step (see `conventions`)."""
+        return self.manifest.get("positions") == "thoughts"
 
     @cached_property
     def array(self) -> np.ndarray:
@@ -145,7 +151,9 @@ class Slice:
 
     @property
     def title(self) -> str:
-        """For people: `layer 9`, `layer 14, position 3`, `all rows`."""
+        """For people: `layer 9`, `layer 14, position 3`, `layer 2, position 3 (z3)` for a thought, `all rows`."""
+        if self.activations.is_thoughts and self.layer is not None and self.position is not None:
+            return conventions.slice_title(self.layer, self.position)
         words = [f"layer {self.layer}"] if self.layer is not None else []
         words += [f"position {self.position}"] if self.position is not None else []
         return ", ".join(words) or "all rows"

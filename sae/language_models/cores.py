@@ -6,15 +6,28 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+
+from .blocks import text_config
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: How often `tick` is called while a result is waited for.
 _TICK_SECONDS = 0.2
+
+
+def workers_for(model: Any) -> int:
+    """How many batches are worked on at once: one for each thread of torch on a CPU, else one.
+
+    Also one where position tables grow with the text: two forward passes of a Hugging Face model would share them.
+    """
+    rope = getattr(text_config(model), "rope_parameters", None) or {}
+    kinds = {rope.get("rope_type")} | {part.get("rope_type") for part in rope.values() if isinstance(part, dict)}
+    device = next(model.parameters()).device
+    return torch.get_num_threads() if device.type == "cpu" and not kinds & {"dynamic", "longrope"} else 1
 
 
 def in_order(

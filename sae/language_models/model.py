@@ -17,7 +17,7 @@ from sae.common.errors import UserError
 from sae.common.progress import Progress, Silent
 
 from .blocks import decoder_blocks, text_config
-from .cores import in_order
+from .cores import in_order, workers_for
 from .kernels import onednn_linear_helps, use_onednn
 from .quiet import quiet
 
@@ -174,13 +174,8 @@ class LanguageModel:
 
     @property
     def workers(self) -> int:
-        """How many batches are worked on at once: one for each thread of torch on a CPU, else one.
-
-        Also one where position tables grow with the text: two forward passes would share them.
-        """
-        rope = getattr(text_config(self.model), "rope_parameters", None) or {}
-        kinds = {rope.get("rope_type")} | {part.get("rope_type") for part in rope.values() if isinstance(part, dict)}
-        return torch.get_num_threads() if self.device.type == "cpu" and not kinds & {"dynamic", "longrope"} else 1
+        """How many batches are worked on at once (see `cores.workers_for`)."""
+        return workers_for(self.model)
 
     def check_layers(self, layers: Sequence[int]) -> list[int]:
         """`layers` sorted, each once.
