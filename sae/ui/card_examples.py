@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import streamlit as st
 
 from sae.analysis.examples import feature_examples, token_values
-from sae.ui import loaded
-from sae.ui.tokens import Example, segments
+from sae.capture.conventions import step_name
+from sae.ui import example_filters, loaded
+from sae.ui.data_view import steps_of
+from sae.ui.thought_words import is_thoughts, read_thoughts, supervised, verdict, word_text, words_text
+from sae.ui.tokens import Chip, Example, segments
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,19 +25,54 @@ LONGEST = 1500  # characters of one text on a card
 
 # Columns of examples.parquet that are texts, numbers of their own or identifiers, and no labels.
 NO_LABELS = frozenset(
-    {"question", "answer", "steps", "line", "group", "model_answer", "answer_log_prob", "final_answer", "id"}
+    {"question", "answer", "steps", "line", "group", "model_answer", "model_number", "answer_log_prob", "thoughts"}
+    | {"final_answer", "id"}
 )
 
 
-def strata(run: RunFolder, feature: int, per_stratum: int, pre_activation: np.ndarray | None = None) -> pd.DataFrame:
-    """`sae.analysis.examples.feature_examples` of a run: row, example, activation, stratum."""
+def strata(
+    run: RunFolder,
+    feature: int,
+    per_stratum: int,
+    pre_activation: np.ndarray | None = None,
+    keep: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """`sae.analysis.examples.feature_examples` of a run: row, example, activation, stratum.
+
+    Args:
+        keep: bool [n_rows], the rows to draw from; None: all.
+    """
     return feature_examples(
         loaded.codes(run),
         feature,
         example=loaded.examples_by_row(run),
         per_stratum=per_stratum,
         pre_activation=pre_activation,
+        keep=keep,
     )
+
+
+def pick_rows(run: RunFolder) -> np.ndarray | None:
+    """bool [n_rows]: rows of the problems that the visitor's filter leaves; None where it leaves all, or can't be."""
+    examples = loaded.slice_of(run).activations.examples
+    if not example_filters.offered(examples):
+        return None
+    with st.popover("Filter", icon=":material/filter_list:", key="card_filter"), st.container(horizontal=True):
+        wanted = example_filters.pick(examples)
+    return None if wanted.all() else wanted[loaded.examples_by_row(run)]
+
+
+def row_note(piece: Slice) -> str:
+    """What one row of a slice is whose examples have one row each, and what must be said of the model."""
+    manifest = piece.activations.manifest
+    if is_thoughts(manifest) and piece.position is not None:
+        where = f"layer {piece.layer}, step {piece.position} ({step_name(piece.position)})"
+        said = (
+            f"One row an example: the hidden state at {where}, whose chip is marked. A chip is what its step reads as."
+        )
+        return f"{said} {supervised(manifest)}".strip()
+    end = ", the hidden state at the end of the text." if manifest.get("positions") == "last" else "."
+    return f"One row an example: the activation is that of the whole row{end}"
 
 
 def shown(run: RunFolder, feature: int, lines: pd.DataFrame) -> list[Example]:
@@ -72,6 +111,8 @@ def one_example(
             f"Row {row:,}", [("no text came with these activations", 0.0)], activation or None, aside, details
         )
     text = piece.activations.text(example)
+    if is_thoughts(piece.activations.manifest):
+        return _thought(piece, example, activation, aside, details)
     if not by_token:
         return Example(heading, [(cut(text, 0)[0], 0.0)], activation or None, aside, details)
     rows = loaded.rows_of_example(run, example)
@@ -82,6 +123,36 @@ def one_example(
     part, offset = cut(text, int(starts[strongest]) if len(rows) else 0)
     pieces = segments(part, starts - offset, ends - offset, values)
     return Example(heading, pieces, activation or None, aside, details)
+
+
+def _thought(piece: Slice, example: int, activation: float, aside: str, details: list[tuple[str, str]]) -> Example:
+    """A step of thinking has no text of its own: its problem, its place among the steps, the reference, the answer."""
+    line = piece.activations.examples.iloc[example]
+    lines = []
+    if steps := steps_of(line):
+        lines.append(("Reference steps", "; ".join(steps)))
+    right = verdict(line)
+    if _known(line.get("model_answer")):
+        lines.append((f"Model's answer{', ' + right if right else ''}", str(line["model_answer"])[:300]))
+    return Example(
+        f"Example {example:,}",
+        [(cut(piece.activations.text(example), 0)[0], 0.0)],
+        activation or None,
+        f"{aside}, answered {right}" if right else aside,
+        [pair for pair in details if not pair[0].startswith("Model's answer")],
+        chips=chips(line, piece.position),
+        lines=lines,
+    )
+
+
+def chips(line: pd.Series, here: int | None = None) -> list[Chip]:
+    """The steps of one example's thinking as the words that they read as; `here` is the one to mark."""
+    found = []
+    for step, words in enumerate(read_thoughts(line.get("thoughts"))):
+        word, share = words[0] if words else ("", None)
+        others = f"{step_name(step)} reads as {words_text(words)}" if words else step_name(step)
+        found.append(Chip(step_name(step), word_text(word), share, others, step == here))
+    return found
 
 
 def cut(text: str, around: int, longest: int = LONGEST) -> tuple[str, int]:

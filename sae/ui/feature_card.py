@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.analysis.examples import STRATA, stratum_title
-from sae.ui import address, card_examples, keys, loaded, page, pickers, reproduce, role
+from sae.ui import address, card_examples, goes_with, keys, loaded, page, pickers, reproduce, role
 from sae.ui.feature_table import neighbours
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.tokens import token_strip
@@ -39,6 +39,7 @@ def show(run: RunFolder, feature: int, order: Sequence[int]) -> None:
         with st.container(gap=None):
             _head(run, feature, order, note)
             _facts(run, line)
+            goes_with.show(run, feature)
         if line["dead"]:
             _dead(run, feature, line)
         left, right = st.columns([1.5, 1], gap="medium")
@@ -131,9 +132,12 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
         wanted = pickers.pick_choice(
             "How many", list(PER_STRATUM), name="many", default=10, format=lambda n: f"up to {n}", visible=False
         )
-    lines = card_examples.strata(run, feature, int(wanted or 10), _closeness(run, feature) if dead else None)
+        keep = card_examples.pick_rows(run)
+    lines = card_examples.strata(run, feature, int(wanted or 10), _closeness(run, feature) if dead else None, keep)
     lines = lines[lines["stratum"] == stratum]
     piece = loaded.slice_of(run)
+    if keep is not None:
+        st.caption(f"From the {count(keep.sum())} of {count(len(keep))} rows that fit the filter.")
     if lines.empty:
         st.caption("No example in this group.")
         return
@@ -144,14 +148,7 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
         scale=not dead,
     )  # fmt: skip
     if not dead and not card_examples.has_tokens(piece):
-        st.caption(
-            "One row an example: the activation is that of the whole row"
-            + (
-                ", the hidden state at the end of the text."
-                if piece.activations.manifest.get("positions") == "last"
-                else "."
-            )
-        )
+        st.caption(plain(card_examples.row_note(piece)))
 
 
 def _pre_activation(run: RunFolder, feature: int) -> np.ndarray:

@@ -23,11 +23,26 @@ INK: dict[Theme, str] = {"light": "#14171b", "dark": "#e6e3dc"}
 
 
 @dataclass(frozen=True)
+class Chip:
+    """A step of thinking: its name (`z3`), the word it reads as, that word's probability, and what else it reads as.
+
+    `here` marks the step whose hidden state the example's activation belongs to.
+    """
+
+    name: str
+    word: str
+    share: float | None = None
+    others: str = ""
+    here: bool = False
+
+
+@dataclass(frozen=True)
 class Example:
     """One example of a card. `segments` are pieces of its text with the activation there (0: none).
 
     `value` is the largest activation in the example, in its sign; None where the feature is not active or the value
     belongs to no place in the text. `heading` and `aside` are short words of our own: which example, which split.
+    `chips` are the steps of a model that thinks in vectors, `lines` what stands under them: a term and its words.
     """
 
     heading: str
@@ -35,6 +50,8 @@ class Example:
     value: float | None = None
     aside: str = ""
     details: Sequence[tuple[str, str]] = field(default=())
+    chips: Sequence[Chip] = field(default=())
+    lines: Sequence[tuple[str, str]] = field(default=())
 
 
 def segments(
@@ -90,6 +107,13 @@ _CSS = """
 .text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.55; font-size: .92rem; }
 mark { color: inherit; border-radius: 2px; padding: .06em 0; }
 mark.below { text-decoration: underline dotted 1px; text-underline-offset: 2px; }
+.chips { display: flex; flex-wrap: wrap; gap: .3rem; margin: .3rem 0 .15rem 0; padding: 0; list-style: none; }
+.chips li { border: 1px solid var(--st-border-color); border-radius: 4px; padding: .02rem .4rem; font-size: .82rem; }
+.chips li.here { border-width: 2px; font-weight: 600; }
+.chips .name { opacity: .75; margin-right: .35rem; }
+.chips .share { opacity: .75; margin-left: .35rem; font-variant-numeric: tabular-nums; }
+.line { font-size: .82rem; overflow-wrap: anywhere; }
+.line b { font-weight: 600; margin-right: .4rem; }
 summary { font-size: .8rem; cursor: pointer; width: max-content; }
 dl { margin: .25rem 0 0 0; font-size: .8rem; display: grid; grid-template-columns: max-content 1fr; gap: .1rem .6rem; }
 dt { font-weight: 600; }
@@ -137,6 +161,22 @@ export default function (component) {
       text.append(mark)
     }
     box.append(text)
+    if (example.chips.length) {
+      const chips = make("ol", "chips")
+      for (const chip of example.chips) {
+        const item = make("li", chip.here ? "here" : "")
+        if (chip.here && example.shade) { item.style.background = example.shade; ink(item) }
+        item.append(make("span", "name", chip.name), make("span", "", chip.word), make("span", "share", chip.share))
+        item.title = chip.title
+        chips.append(item)
+      }
+      box.append(chips)
+    }
+    for (const [term, words] of example.lines) {
+      const line = make("div", "line")
+      line.append(make("b", "", term), document.createTextNode(words))
+      box.append(line)
+    }
     if (example.details.length) {
       const more = make("details")
       more.append(make("summary", "", "Answer and labels"))
@@ -196,6 +236,17 @@ def strip_data(
                     for piece, value in example.segments
                 ],
                 "details": [list(pair) for pair in example.details],
+                "chips": [
+                    {
+                        "name": chip.name,
+                        "word": chip.word,
+                        "share": "" if chip.share is None else f"{100 * chip.share:.0f} %",
+                        "title": chip.others,
+                        "here": chip.here,
+                    }
+                    for chip in example.chips
+                ],
+                "lines": [list(pair) for pair in example.lines],
             }
             for example in examples
         ],
