@@ -9,16 +9,19 @@ from .layers import parse_layers
 if TYPE_CHECKING:
     from .arrays import import_activations
     from .capturing import capture_language_model
-    from .estimates import Estimate, estimate
+    from .estimates import Estimate, estimate, estimate_thoughts
     from .statistics import slice_statistics
     from .store import Activations, Slice, list_slices
+    from .thoughts import capture_thoughts
 
 __all__ = [
     "Activations",
     "Estimate",
     "Slice",
     "capture_language_model",
+    "capture_thoughts",
     "estimate",
+    "estimate_thoughts",
     "import_activations",
     "list_slices",
     "parse_layers",
@@ -30,7 +33,9 @@ _WHERE = {
     "Estimate": "estimates",
     "Slice": "store",
     "capture_language_model": "capturing",
+    "capture_thoughts": "thoughts",
     "estimate": "estimates",
+    "estimate_thoughts": "estimates",
     "import_activations": "arrays",
     "list_slices": "store",
     "slice_statistics": "statistics",

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import thinking
 from .forward import batch_tokens_for, read_batches
 from .plan import DTYPES, check_choice, make_plan
+from .thinking import BATCH_SIZE, ThoughtPlan
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sae.language_models import LanguageModel
+    from sae.language_models.codi.model import Codi
+
+#: A batch is cut to what is read in about this time, so that a large model on a CPU is not waited for.
+_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -65,3 +71,58 @@ def estimate(
         seconds = (time.perf_counter() - started) / tokens * plan.n_tokens
     width = model.d_model * np.dtype(dtype).itemsize
     return Estimate(rows, rows * width, plan.n_tokens, len(plan.skipped), seconds)
+
+
+def estimate_thoughts(
+    codi: Codi,
+    examples: pd.DataFrame,
+    *,
+    layers: Sequence[int],
+    steps: Sequence[int] | None = None,
+    dtype: str = "float16",
+    batch_size: int = BATCH_SIZE,
+    measure: bool = True,
+) -> Estimate:
+    """As `estimate`, for `capture_thoughts`; the time is of thinking and answering, which no choice of layers changes.
+
+    Raises:
+        UserError: as `capture_thoughts` for its arguments.
+    """
+    check_choice("dtype", dtype, DTYPES)
+    wanted, at = thinking.check_layers(codi, layers), thinking.check_steps(codi, steps)
+    plan = thinking.make_thought_plan(codi, examples)
+    n = len(plan.numbers)
+    seconds = _thinking_seconds(codi, plan, wanted, at, batch_size) if measure else None
+    return Estimate(
+        n * len(wanted) * len(at),
+        thought_bytes(n, len(wanted), len(at), codi.d_model, dtype),
+        plan.n_tokens,
+        len(plan.skipped),
+        seconds,
+    )
+
+
+def thought_bytes(n_problems: int, n_layers: int, n_steps: int, d_model: int, dtype: str = "float16") -> int:
+    """Bytes of the numbers in activations.npy, for a model that need not be here."""
+    return n_problems * n_layers * n_steps * d_model * np.dtype(dtype).itemsize
+
+
+def _thinking_seconds(codi: Codi, plan: ThoughtPlan, layers: list[int], steps: list[int], batch_size: int) -> float:
+    """From a batch of middling questions for each core, cut short where one question takes long."""
+    from sae.language_models.cores import workers_for
+
+    thinking.prepare(codi)
+    batches = plan.batches(batch_size, thinking.batch_tokens_for(codi))
+    middle = len(batches) // 2
+
+    def took(chosen: list[list[int]]) -> float:
+        started = time.perf_counter()
+        deque(thinking.think_batches(codi, plan, chosen, layers, steps), maxlen=0)
+        return time.perf_counter() - started
+
+    one = [batches[middle][:1]]
+    took(one)  # the first pass sets things up
+    most = max(1, int(_SECONDS / max(took(one), 1e-6)))
+    workers = workers_for(codi.language_model)
+    chosen = [batch[:most] for batch in batches[middle : middle + workers]]
+    return took(chosen) / sum(map(len, chosen)) * len(plan.numbers)

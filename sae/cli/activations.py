@@ -7,23 +7,40 @@ from pathlib import Path
 from typing import Any
 
 from sae.cli.output import emit, table, workspace_of
-from sae.common.progress import Console
+from sae.common.progress import Console, seconds_text
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     one = commands.add_parser("capture", parents=[common], help="hidden states of a language model over problems")
-    one.add_argument("--model", required=True, metavar="M", help="a hub id, a local folder, or smollm2-135m")
+    one.add_argument(
+        "--model",
+        required=True,
+        metavar="M",
+        help="a hub id, a local folder, smollm2-135m, or a CODI model for thoughts",
+    )
     one.add_argument("--problems", required=True, metavar="P", help="a .jsonl file, gsm8k, gsm8k:test, or generated:N")
-    one.add_argument("--layers", required=True, metavar="LIST", help="blocks whose output is kept, e.g. 9 or 0,9,14")
-    one.add_argument("--positions", default="last", choices=("last", "all"))
+    one.add_argument(
+        "--test-problems", metavar="Q", help="more problems, kept as the split 'test' (generated ones: the next seed)"
+    )
+    one.add_argument("--layers", required=True, metavar="LIST", help="blocks whose output is kept: 9 or 0,9,14 or all")
+    one.add_argument("--positions", default="last", choices=("last", "all", "thoughts"))
+    one.add_argument("--steps", metavar="LIST", help="of thoughts: 0 is BOT, 1 to 6 the thoughts; default all")
+    one.add_argument(
+        "--final-norm",
+        default="before",
+        choices=("before", "after"),
+        help="of thoughts: where the last block is read; published activations are after",
+    )
     one.add_argument("--text", default="question", choices=("question", "question+answer"))
     one.add_argument("--name", required=True, metavar="NAME")
     one.add_argument("--limit", type=int, metavar="N", help="only the first N problems")
     one.add_argument("--seed", type=int, default=0, help="of generated problems")
-    one.add_argument("--dtype", default="float32", choices=("float16", "float32"))
+    one.add_argument("--dtype", choices=("float16", "float32"), help="default: float16 for thoughts, else float32")
     one.add_argument("--answers", action="store_true", help="also let the model answer, and mark right and wrong")
     one.add_argument("--device", default="auto")
-    one.add_argument("--queue", action="store_true", help="only put it into the queue")
+    once = one.add_mutually_exclusive_group()
+    once.add_argument("--queue", action="store_true", help="only put it into the queue")
+    once.add_argument("--dry-run", action="store_true", help="only say what it would cost, from one batch")
     one.set_defaults(run=capture)
 
     activations = commands.add_parser("activations", help="import activations, list and show them")
@@ -44,25 +61,29 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def capture(options: argparse.Namespace) -> None:
-    from sae.workspace.start import start_capture
+    from sae.workspace.start import estimate_capture, start_capture
 
+    spec = {
+        "name": options.name,
+        "model": options.model,
+        "problems": options.problems,
+        "test_problems": options.test_problems,
+        "limit": options.limit,
+        "seed": options.seed,
+        "layers": options.layers,
+        "positions": options.positions,
+        "steps": options.steps,
+        "final_norm": options.final_norm,
+        "text": options.text,
+        "dtype": options.dtype,
+        "answers": options.answers,
+    }
+    if options.dry_run:
+        cost = estimate_capture(spec, options.device)
+        emit(options, cost, _cost_text(cost))
+        return
     workspace = workspace_of(options)
-    job = start_capture(
-        workspace,
-        {
-            "name": options.name,
-            "model": options.model,
-            "problems": options.problems,
-            "limit": options.limit,
-            "seed": options.seed,
-            "layers": options.layers,
-            "positions": options.positions,
-            "text": options.text,
-            "dtype": options.dtype,
-            "answers": options.answers,
-        },
-        device=options.device,
-    )
+    job = start_capture(workspace, spec, device=options.device)
     if options.queue:
         emit(options, {"job": job.id, "activations": options.name, "status": job.status}, f"queued as job {job.id}")
         return
@@ -70,6 +91,17 @@ def capture(options: argparse.Namespace) -> None:
 
     foreground(workspace, job, Console())
     show(options)
+
+
+def _cost_text(cost: dict[str, Any]) -> str:
+    """`7,473 problems, 16 layers, 7 steps: 836,976 rows of 2,048 dimensions (float16), 3.43 GB, about 3 h 10 min`."""
+    steps = f", {len(cost['steps'])} steps" if cost["steps"] else ""
+    skipped = f", {cost['skipped']:,} of them skipped" if cost["skipped"] else ""
+    time = f", about {seconds_text(cost['seconds'])}" if cost["seconds"] is not None else ""
+    return (
+        f"{cost['examples']:,} problems{skipped}, {len(cost['layers'])} layers{steps}: {cost['rows']:,} rows of "
+        f"{cost['d_in']:,} dimensions ({cost['dtype']}), {cost['bytes'] / 1e9:,.2f} GB{time}"
+    )
 
 
 def import_array(options: argparse.Namespace) -> None:
@@ -97,14 +129,16 @@ def show(options: argparse.Namespace) -> None:
             "rows": piece.stop - piece.start,
             "train": len(piece.train_rows),
             "validation": len(piece.validation_rows),
+            "test": len(piece.test_rows),
         }
         for piece in activations.slices
     ]
-    emit(
-        options,
-        activations.manifest,
-        f"{activations.name}: {activations.n_rows:,} rows of {activations.d_in:,} dimensions\n{table(lines)}",
-    )
+    said = [f"{activations.name}: {activations.n_rows:,} rows of {activations.d_in:,} dimensions", table(lines)]
+    if note := activations.manifest.get("convention_note"):
+        said.append(note)
+    if skipped := activations.manifest.get("skipped"):
+        said.append(f"{len(skipped):,} problems skipped; the first, {skipped[0]['example']}: {skipped[0]['reason']}")
+    emit(options, activations.manifest, "\n".join(said))
 
 
 def delete(options: argparse.Namespace) -> None:

@@ -50,12 +50,14 @@ def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str
 
 
 def start_capture(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:
-    """Queue a capture. Raises UserError for a bad name or list of layers."""
-    from sae.capture import parse_layers
+    """Queue a capture; spec: see `sae.workspace.captures.checked`.
 
-    check_name(spec["name"], "activations name")
-    layers = spec["layers"]
-    spec = {**spec, "layers": parse_layers(layers) if isinstance(layers, str) else list(layers)}
+    Raises:
+        UserError: for a bad name, list of layers or steps, or choice.
+    """
+    from sae.workspace.captures import checked
+
+    spec = checked(spec)
     return workspace.jobs.enqueue("capture", spec["name"], spec, device=_device(device))
 
 
@@ -101,9 +103,12 @@ def estimate_experiment(workspace: Workspace, spec: dict[str, Any], device: str 
 def estimate_capture(spec: dict[str, Any], device: str = "auto") -> dict[str, Any]:
     """Cost of a capture: the model is loaded and one batch read, in a process of its own.
 
+    Args:
+        spec: see `sae.workspace.captures.checked`.
+
     Returns:
-        `examples`, `rows`, `bytes` (of the array), `tokens`, `skipped`, `seconds` (of reading, without answers),
-        `d_in`, `n_layers`.
+        `examples`, `rows`, `bytes` (of the array), `tokens`, `skipped`, `seconds` (of reading, without answers; of
+        thoughts with them), `d_in`, `n_layers`, `layers`, `steps` (of thoughts, else None), `dtype`.
 
     Raises:
         UserError: for whatever is wrong with the specification.

@@ -67,28 +67,10 @@ def run_measurement(workspace: Workspace, spec: dict[str, Any], device: str, pro
 
 
 def run_capture(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
-    """Capture activations; spec: name, model, problems, limit, layers, positions, text, dtype, answers, seed."""
-    from sae import problems
-    from sae.capture import capture_language_model
-    from sae.language_models import load
+    """Capture activations; spec: see `sae.workspace.captures.checked`."""
+    from sae.workspace.captures import capture
 
-    progress.update(0, 1, "reading problems")
-    found = problems.load(spec["problems"], limit=spec.get("limit"), seed=spec.get("seed", 0))
-    progress.update(0, 1, "loading the language model")
-    model = load(spec["model"], device=device, progress=progress)
-    capture_language_model(
-        model,
-        found.table(),
-        workspace.activations_folder(spec["name"]),
-        name=spec["name"],
-        layers=spec["layers"],
-        positions=spec["positions"],
-        text=spec["text"],
-        dtype=spec["dtype"],
-        answers=spec["answers"],
-        problems_source=found.source,
-        progress=progress,
-    )
+    capture(spec, workspace.activations_folder(spec["name"]), device, progress)
 
 
 def make_maps(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
