@@ -1,4 +1,4 @@
-"""`run show | features | pairs`."""
+"""`run show | features | pairs | specificity`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         ("show", show, "configuration and metrics"),
         ("features", features, "its features"),
         ("pairs", pairs, "its most correlated feature pairs"),
+        ("specificity", specificity, "which label of the problems each feature goes with"),
     ):
         one = actions.add_parser(name, parents=[common], help=text)
         one.add_argument("id", metavar="RUN")
@@ -39,3 +40,25 @@ def features(options: argparse.Namespace) -> None:
 def pairs(options: argparse.Namespace) -> None:
     lines = workspace_of(options).run(options.id).pairs().head(options.limit).to_dict("records")
     emit(options, lines, table(lines, "no pair of features is active together often enough"))
+
+
+def specificity(options: argparse.Namespace) -> None:
+    """Every confirmed pair of feature and label, the largest F1 on the held-out half first."""
+    from sae.workspace.specificity import specificity_of
+
+    workspace = workspace_of(options)
+    run = workspace.run(options.id)
+    found = specificity_of(workspace, run)
+    confirmed = found.findings[found.findings["confirmed"]].sort_values(
+        ["heldout_f1", "feature"], ascending=[False, True], kind="stable"
+    )
+    document = {"run": run.id, **found.notes, "findings": confirmed.head(options.limit).to_dict("records")}
+    columns = [f"heldout_{name}" for name in ("n_active", "precision", "recall", "base_rate", "f1", "lift")]
+    lines = confirmed[["feature", "label", *columns, "discovery_f1", "q"]].head(options.limit).to_dict("records")
+    notes = found.notes
+    heading = (
+        f"{notes['n_confirmed']:,} pairs of feature and label found on {notes['n_discovery']:,} examples and confirmed "
+        f"on {notes['n_heldout']:,} others ({notes['n_tests']:,} tests; {notes['n_found']:,} found)"
+    )
+    nothing = f"no label of {notes['n_labels']:,} passes on both halves"
+    emit(options, document, f"{heading}\n{table(lines, nothing)}")

@@ -21,6 +21,7 @@ SORTS: dict[str, str] = {
     "n_active": "rows active",
     "mean_activation": "mean activation",
     "n_examples": "examples",
+    "goes_with_f1": "label it goes with (F1)",
     "max_decoder_cosine": "nearest decoder direction",
     "label": "label",
     "feature": "number",
@@ -32,6 +33,7 @@ SHOWN: dict[str, str] = {
     "dead": "dead",
     "dense": "dense (active on over 50 % of rows)",
     "rare": "rare (active on under 1 % of rows)",
+    "confirmed": "going with a label (confirmed)",
     "labelled": "labelled",
     "bookmarked": "bookmarked",
 }
@@ -43,6 +45,7 @@ def listing(
     lists: Mapping[str, Sequence[int]],
     texts: Sequence[tuple[str, ...]],
     *,
+    goes_with: pd.DataFrame | None = None,
     search: str = "",
     show: str = "all",
     sort: str = "max_activation",
@@ -53,12 +56,15 @@ def listing(
     Args:
         features: the run's feature table, a line a feature in the order of their numbers.
         texts: by feature the beginnings of its strongest examples; empty where there are none.
-        search: a number (`317` or `#317`), or words that must all occur in the label or the texts, in any case.
+        goes_with: by feature the label it goes with (`sae.analysis.specificity`): `label`, `heldout_f1`, `confirmed`.
+        search: a number (`317` or `#317`), or words that must all occur in the label, the label it goes with or the
+            texts, in any case.
         show: a key of `SHOWN`, or `list NAME`.
         sort: a key of `SORTS`; what has no value comes last, equal values by number.
 
     Returns:
-        feature, label, bookmark, density, n_active, n_examples, max_activation, mean_activation, mean_signed,
+        feature, label, bookmark, density, n_active, n_examples, goes_with (None where nothing is confirmed),
+        goes_with_f1 (on the held-out half), max_activation, mean_activation, mean_signed,
         max_decoder_cosine, nearest_feature, dead, text (of the strongest example).
 
     Raises:
@@ -77,9 +83,22 @@ def listing(
             labels[feature], marked[feature] = note.label, note.bookmark
     table.insert(1, "label", labels)
     table.insert(2, "bookmark", marked)
+    named, f1 = _confirmed(goes_with, len(table))
+    at = list(table.columns).index("max_activation")
+    table.insert(at, "goes_with", named)
+    table.insert(at + 1, "goes_with_f1", f1)
     table["text"] = [text[0] if text else "" for text in texts] if len(texts) else ""
     kept = _shown(table, lists, show) & _found(table, texts, search)
     return _sorted(table[kept], sort, rising)
+
+
+def _confirmed(goes_with: pd.DataFrame | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The label that each feature goes with and its F1; None and NaN where nothing is confirmed."""
+    if goes_with is None:
+        return np.full(n, None, object), np.full(n, np.nan)
+    sure = goes_with["confirmed"].to_numpy(bool)
+    named = [label if found else None for label, found in zip(goes_with["label"], sure, strict=True)]
+    return np.array(named, object), goes_with["heldout_f1"].where(sure).to_numpy(float)
 
 
 def _shown(table: pd.DataFrame, lists: Mapping[str, Sequence[int]], show: str) -> np.ndarray:
@@ -91,6 +110,7 @@ def _shown(table: pd.DataFrame, lists: Mapping[str, Sequence[int]], show: str) -
         "dead": lambda: table["dead"].to_numpy(bool),
         "dense": lambda: (table["density"] > DENSE).to_numpy(),
         "rare": lambda: ((table["density"] > 0) & (table["density"] < RARE)).to_numpy(),
+        "confirmed": lambda: table["goes_with"].notna().to_numpy(),
         "labelled": lambda: (table["label"] != "").to_numpy(),
         "bookmarked": lambda: table["bookmark"].to_numpy(bool),
     }
@@ -114,7 +134,8 @@ def _found(table: pd.DataFrame, texts: Sequence[tuple[str, ...]], search: str) -
 
 def _has(table: pd.DataFrame, texts: Sequence[tuple[str, ...]], words: Sequence[str]) -> np.ndarray:
     bodies = texts if len(texts) else [()] * len(table)
-    wholes = [f"{label}\n{chr(10).join(body)}".lower() for label, body in zip(table["label"], bodies, strict=True)]
+    labels = zip(table["label"], table["goes_with"].fillna(""), bodies, strict=True)
+    wholes = ["\n".join([label, goes_with, *body]).lower() for label, goes_with, body in labels]
     return np.array([all(word in whole for word in words) for whole in wholes], bool)
 
 
@@ -143,6 +164,12 @@ def columns() -> dict[str, Any]:
         "density": number("Density", format="percent", width=70, help="Share of rows on which it is active"),
         "n_active": number("Rows", format="localized", width=65, help="Rows on which it is active"),
         "n_examples": number("Examples", format="localized", width=75, help="Examples with an active row"),
+        "goes_with": st.column_config.TextColumn(
+            "Goes with",
+            width=130,
+            help="The label that its examples have more often than others: found on one half, confirmed on the other",
+        ),
+        "goes_with_f1": number("F1", format="%.2f", width=45, help="Of the label it goes with, on the held-out half"),
         "max_activation": number("Max", format="%.3g", width=65, help="Largest |activation|"),
         "mean_activation": number("Mean", format="%.3g", width=65, help="Mean |activation| over active rows"),
         "mean_signed": None,

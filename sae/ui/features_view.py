@@ -30,6 +30,7 @@ COLOURS = {
     "encoder_decoder_cosine": "encoder against decoder",
     "labelled": "labelled or not",
 }
+NOT_COMPARED = ["goes_with", "goes_with_f1"]  # columns that only say something where examples have labels
 _LOGARITHMIC = {"density", "n_examples"}
 _RISING = "-rising"
 
@@ -49,8 +50,8 @@ def controls(run: RunFolder) -> Choices:
     shown = [*feature_table.SHOWN, *(f"list {name}" for name in lists)]
     search = pickers.pick_text(
         "Search", name="search", placeholder="number, label or words of its examples",
-        help="A feature's number (317 or #317), or words that must all occur in its label or in the questions of its "
-        "three strongest examples.",
+        help="A feature's number (317 or #317), or words that must all occur in its label, in the label it goes with "
+        "or in the questions of its three strongest examples.",
     )  # fmt: skip
     show = pickers.pick_choice(
         "Show", shown, name="show", default="all", format=lambda name: feature_table.SHOWN.get(name, name)
@@ -70,18 +71,21 @@ def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
     features = loaded.features(run)
     notes = Notes(run.folder, len(features))
     texts: list[tuple[str, ...]] = []
+    goes_with: pd.DataFrame | None = None
     with page.errors_shown("reading examples"):
         texts = loaded.top_texts(run)
+        compared = loaded.specificity(run)
+        goes_with = compared.features if compared.notes["n_labels"] else None
     written, lists = notes.all(), notes.lists()
     table = feature_table.listing(
-        features, written, lists, texts, search=choices.search, show=choices.show, sort=choices.sort,
-        rising=choices.rising,
+        features, written, lists, texts, goes_with=goes_with, search=choices.search, show=choices.show,
+        sort=choices.sort, rising=choices.rising,
     )  # fmt: skip
     order = table["feature"].tolist()
     feature = chosen_feature(len(features), order)
     left, right = st.columns([1.45, 1], gap="medium")
     with left:
-        _table(run, table, feature, len(features))
+        _table(run, table if goes_with is not None else table.drop(columns=NOT_COMPARED), feature, len(features))
     if feature is None:
         _nothing(choices)
     else:
@@ -145,7 +149,7 @@ def _select(key: str, table: pd.DataFrame, feature: int | None) -> None:
     places = table.index[table["feature"] == feature] if feature is not None else []
     state = st.session_state.get(key)
     before = [tuple(cell) for cell in state["selection"]["cells"]] if state else []
-    column = before[0][1] if before else "feature"
+    column = before[0][1] if before and before[0][1] in table else "feature"
     cells = [(int(places[0]), column)] if len(places) else []
     if cells != before:
         st.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": cells}}

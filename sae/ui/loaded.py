@@ -14,12 +14,14 @@ import numpy as np
 import streamlit as st
 
 from sae.common.errors import UserError
+from sae.ui import role
 from sae.ui.page import workspace
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sae.analysis.codes import FeatureActivations
+    from sae.analysis.specificity import Specificity
     from sae.capture.store import Slice
     from sae.workspace.runs import RunFolder
 
@@ -123,6 +125,21 @@ def _labels(root: str, activations: str, sha256: str, _slice: Slice) -> pd.DataF
         if 2 <= items.astype(str).nunique() <= 12:
             kept.append(name)
     return examples[kept].reset_index(drop=True)
+
+
+def specificity(run: RunFolder) -> Specificity:
+    """Which label each feature goes with. Raises UserError if its activations or labels can't be used."""
+    slice_of(run)  # where it is there, the activations are too
+    return _specificity(str(workspace().root), run.id, _modified(run, "codes.safetensors"))
+
+
+@st.cache_resource(max_entries=16, show_spinner="Comparing features with labels")
+def _specificity(root: str, run: str, modified: int) -> Specificity:
+    from sae.workspace import Workspace
+    from sae.workspace.specificity import specificity_of
+
+    opened = Workspace(Path(root))
+    return specificity_of(opened, opened.run(run), keep=role.may_change())
 
 
 def top_texts(run: RunFolder, n: int = 3, length: int = 160) -> list[tuple[str, ...]]:

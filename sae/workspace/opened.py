@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sae.analysis.codes import FeatureActivations
+    from sae.analysis.specificity import Specificity
     from sae.capture.store import Slice
     from sae.models.base import SAE
     from sae.workspace.folder import Workspace
@@ -59,6 +60,13 @@ class OpenedRun:
     def map(self) -> pd.DataFrame | None:
         """UMAP of the decoder rows: feature, x, y; None until it was made."""
         return self.folder.map()
+
+    @cached_property
+    def specificity(self) -> Specificity:
+        """Which label each feature goes with: `features`, `findings`, `labels`, `notes`."""
+        from sae.workspace.specificity import specificity_of
+
+        return specificity_of(self.workspace, self.folder)
 
     @cached_property
     def codes(self) -> FeatureActivations:

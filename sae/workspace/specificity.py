@@ -21,10 +21,11 @@ _TABLES = {
 _NOTES = "specificity.json"  # written last: where it is, all of it is
 
 
-def specificity_of(workspace: Workspace, run: RunFolder) -> Specificity:
+def specificity_of(workspace: Workspace, run: RunFolder, keep: bool = True) -> Specificity:
     """`sae.analysis.specificity` of a run over the examples of its activations, with the settings it has by default.
 
-    A run never changes, so what is kept holds for good. In a folder that can't be written to it is made anew.
+    A run never changes, so what is kept holds for good. Without `keep`, and in a folder that can't be written to, it
+    is made and not kept.
 
     Raises:
         UserError: if the run is not finished, its activations are gone or are others by now, or their examples can't
@@ -44,6 +45,8 @@ def specificity_of(workspace: Workspace, run: RunFolder) -> Specificity:
         )
     piece = activations.slice(data["layer"], data["position"])
     found = of_examples(run.codes(), activations.examples, piece.rows["example"].to_numpy())
+    if not keep:
+        return found
     with contextlib.suppress(OSError):
         for name, file in _TABLES.items():
             write_parquet(run.folder / file, getattr(found, name))

@@ -6,11 +6,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import sae
 from sae.cli.main import main
+from sae.common.files import write_parquet
 from sae.workspace import Workspace
 from tests.workspace.helpers import put_activations
 
@@ -93,6 +95,21 @@ def test_lists_shows_and_deletes(call, folder):
     assert call("experiment", "delete", "g")[0] == 0
     assert call("activations", "delete", "rows")[0] == 0
     assert not list((folder / "runs").iterdir()) and not list((folder / "activations").iterdir())
+
+
+def test_which_label_features_go_with(call, folder):
+    run = Workspace(folder).run(trained(call)["runs"][0]["id"])
+    feature = int((run.features()["density"] - 0.3).abs().argmin())
+    path = folder / "activations" / "rows" / "examples.parquet"
+    fires = np.isin(np.arange(600), run.codes().feature(feature)[0])
+    write_parquet(path, pd.read_parquet(path).assign(kind=np.where(fires, "on", "off")))
+    code, out, _ = call("run", "specificity", run.id, "--json")
+    found = json.loads(out)
+    first = found["findings"][0]
+    assert code == 0 and (first["feature"], first["label"], first["heldout_f1"]) == (feature, "kind on", 1.0)
+    assert found["n_discovery"] + found["n_heldout"] == 600 and first["confirmed"] is True
+    code, out, _ = call("run", "specificity", run.id, "--limit", "1")
+    assert code == 0 and "kind on" in out and "confirmed on 300 others" in out
 
 
 def test_the_index_can_be_lost(call, folder):

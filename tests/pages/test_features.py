@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from sae.common.files import write_parquet
 from sae.ui import card_examples, loaded
 from sae.workspace.notes import Notes
 from tests.pages.test_home import words
@@ -173,3 +175,46 @@ def test_long_texts_are_cut_around_the_place():
     assert len(part) == 200 and "HERE" in part and text[offset : offset + 200] == part
     assert card_examples.cut("short", 3) == ("short", 0)
     assert card_examples.cut(text, 4003, 200) == (text[-200:], len(text) - 200)
+
+
+def put_examples(workspace, run, change) -> None:
+    """Replace the examples' table by `change` of it, and forget what was kept about their labels."""
+    path = workspace.activations_folder("rows") / "examples.parquet"
+    write_parquet(path, change(pd.read_parquet(path)))
+    for file in workspace.run_folder(run.id).glob("specificity*"):
+        file.unlink()
+
+
+def test_the_label_that_a_feature_goes_with(open_page, own_results, run):
+    feature = int((run.features()["density"] - 0.4).abs().argmin())
+    fires = np.isin(np.arange(300), run.codes().feature(feature)[0])
+    put_examples(own_results, run, lambda examples: examples.assign(kind=np.where(fires, "on", "off")))
+    at = open_page("features", own_results, run=run.id, sort="goes_with_f1", show="confirmed")
+    assert not at.exception and not at.error
+    lines = at.dataframe[0].value.set_index("feature")
+    assert lines.index[0] == feature and lines.loc[feature, ["goes_with", "goes_with_f1"]].tolist() == ["kind on", 1.0]
+    assert "Goes with: kind on (held-out half: precision 100.0 %, recall 100.0 %, base rate" in plain_words(at)
+    assert (own_results.run_folder(run.id) / "specificity.parquet").exists()
+
+
+def test_where_no_label_passes_the_card_says_so(open_page, results, run):
+    at = open_page("features", results, run=run.id)
+    shown_lines = at.dataframe[0].value
+    without = shown_lines[shown_lines["goes_with"].isna() & (shown_lines["n_examples"] >= 20)]["feature"]
+    at = open_page("features", results, run=run.id, feature=str(without.iloc[0]))
+    assert "passes on both halves" in plain_words(at)
+
+
+def test_examples_without_labels_have_no_such_column(open_page, own_results, run):
+    put_examples(own_results, run, lambda examples: pd.DataFrame({"question": ["How many?"] * len(examples)}))
+    at = open_page("features", own_results, run=run.id)
+    assert not at.exception and not at.error
+    assert "goes_with" not in at.dataframe[0].value and "Goes with" not in plain_words(at)
+
+
+def test_a_reader_leaves_nothing_behind(open_page, own_results, run, monkeypatch):
+    monkeypatch.setenv("SAE_READ_ONLY", "1")
+    put_examples(own_results, run, lambda examples: examples)
+    at = open_page("features", own_results, run=run.id)
+    assert not at.exception and "goes_with" in at.dataframe[0].value
+    assert not list(own_results.run_folder(run.id).glob("specificity*"))

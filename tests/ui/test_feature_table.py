@@ -114,3 +114,20 @@ def test_neighbours() -> None:
     assert neighbours([4, 2, 7], 7) == (2, None, 2)
     assert neighbours([4, 2, 7], 5) == (None, 4, None)
     assert neighbours([], 5) == (None, None, None)
+
+
+def test_the_label_that_features_go_with() -> None:
+    goes_with = pd.DataFrame(
+        {
+            "label": ["", "uses addition", "uses division", "2 steps", "", "3 steps"],
+            "heldout_f1": [np.nan, 0.4, 0.9, 0.7, np.nan, 0.8],
+            "confirmed": [False, True, False, True, False, True],
+        }
+    )
+    table = listing(FEATURES, NOTES, LISTS, TEXTS, goes_with=goes_with, sort="goes_with_f1")
+    assert table["feature"].tolist() == [5, 3, 1, 0, 2, 4]  # what is not confirmed has none
+    assert table["goes_with"].tolist()[:3] == ["3 steps", "2 steps", "uses addition"]
+    assert table["goes_with"].isna().tolist()[3:] == [True] * 3 and table["goes_with_f1"].isna().sum() == 3
+    assert set(listing(FEATURES, NOTES, LISTS, TEXTS, goes_with=goes_with, show="confirmed")["feature"]) == {1, 3, 5}
+    assert listing(FEATURES, NOTES, LISTS, TEXTS, goes_with=goes_with, search="STEPS")["feature"].tolist() == [3, 5]
+    assert ids(show="confirmed") == []
