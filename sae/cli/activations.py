@@ -98,9 +98,10 @@ def _cost_text(cost: dict[str, Any]) -> str:
     steps = f", {len(cost['steps'])} steps" if cost["steps"] else ""
     skipped = f", {cost['skipped']:,} of them skipped" if cost["skipped"] else ""
     time = f", about {seconds_text(cost['seconds'])}" if cost["seconds"] is not None else ""
+    size = f"{cost['bytes'] / 1e9:,.2f} GB" if cost["bytes"] >= 1e9 else f"{cost['bytes'] / 1e6:,.1f} MB"
     return (
         f"{cost['examples']:,} problems{skipped}, {len(cost['layers'])} layers{steps}: {cost['rows']:,} rows of "
-        f"{cost['d_in']:,} dimensions ({cost['dtype']}), {cost['bytes'] / 1e9:,.2f} GB{time}"
+        f"{cost['d_in']:,} dimensions ({cost['dtype']}), {size}{time}"
     )
 
 
