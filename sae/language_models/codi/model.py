@@ -150,8 +150,14 @@ class Codi:
         return None if self.context is None else self.context - self.n_thoughts - 2 - MAX_NEW_TOKENS
 
     def tokens(self, questions: Sequence[str]) -> list[list[int]]:
-        """Token ids of each question, with what the tokenizer puts before it; BOT comes by itself."""
-        ids = [list(row) for row in self.tokenizer(list(questions), add_special_tokens=True)["input_ids"]]
+        """Token ids of each question, with what the tokenizer puts before it; BOT comes by itself.
+
+        A question is stripped and double spaces become one, as in CODI's own evaluation.
+        """
+        if not questions:
+            return []
+        cleaned = [question.strip().replace("  ", " ") for question in questions]
+        ids = [list(row) for row in self.tokenizer(cleaned, add_special_tokens=True)["input_ids"]]
         return [row[:-1] if row and row[-1] == self.tokenizer.eos_token_id else row for row in ids]
 
     def encode(self, questions: Sequence[str]) -> list[list[int]]:
@@ -162,7 +168,8 @@ class Codi:
         """
         ids = self.tokens(questions)
         for number, row in enumerate(ids):
-            if not row:
+            # A tokenizer may put a first token before nothing as well.
+            if not row or not questions[number].strip():
                 raise UserError(f"question {number} (counted from 0) has no words that this model reads")
             if self.room is not None and len(row) > self.room:
                 raise UserError(
@@ -174,7 +181,7 @@ class Codi:
     def unknown_words(self, questions: Sequence[str]) -> list[list[str]]:
         """For each question the words that the tokenizer does not know; a question with any can't be read rightly."""
         unknown = self.tokenizer.unk_token_id
-        if unknown is None:
+        if unknown is None or not questions:
             return [[] for _ in questions]
         found = []
         encoded = self.tokenizer(list(questions), return_offsets_mapping=True)
@@ -334,6 +341,10 @@ class Codi:
                     log_prob[row] += value
                     if token == end:
                         open_rows.discard(row)
+            if self.context is not None:
+                # A model may have no embedding for a place behind its context, not even for a row that is done.
+                open_rows -= {row for row, place in enumerate(position.tolist()) if place >= self.context}
+                position = position.clamp_max(self.context - 1)
             if not open_rows or number == max_new_tokens - 1:
                 break
             mask = torch.cat([mask, mask.new_ones(n, 1)], dim=1)

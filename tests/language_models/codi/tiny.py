@@ -33,15 +33,20 @@ def codi(
     seed: int = 0,
     name: str = "tiny",
 ) -> Codi:
-    """A model that has learnt nothing; its weights are large enough for a wrong one to show."""
+    """A model that has learnt nothing. Most questions get an answer of their own, some of them a number.
+
+    Its sizes are chosen so that rounding does not grow from thought to thought (it stays below 1e-4), and a wrong
+    state still shows.
+    """
     config = CodiConfig(kind, d_model, n_layers, n_heads, d_mlp, d_projection, seed=seed)
     made = untrained(config, words())
     with torch.no_grad():
+        made.embeddings.weight.mul_(0.5 * d_model**0.5)
         for block in made.language_model.base_model.layers:
             for weight in block.parameters():
                 if weight.ndim > 1:
-                    weight.mul_(2)
-        made.projection.get_parameter("ln.weight").fill_(0.5)
+                    weight.mul_(1.2)
+        made.projection.get_parameter("ln.weight").fill_(1)
     for weight in made.parameters():
         weight.requires_grad_(False)
     made.source |= {"name": name, "title": f"tiny {kind} CODI", "licence": "MIT"}
