@@ -3,9 +3,10 @@
 The unit is the example: it belongs to a feature's active set if any of its rows is active. Every feature with enough
 active examples is tested against every label (hypergeometric, one-sided: more often together than by chance) on the
 discovery half; Benjamini and Hochberg (1995) over all features times all labels decides what counts as found, and the
-same over what was found decides, on the other half, what counts as confirmed. A pair counts only if the label's share
-among the active examples goes a tenth of the way from its base rate to 1, since with thousands of examples any
-difference is significant: a feature that fires everywhere is specific for nothing. What is not tested counts as p = 1.
+same over what was found decides, on the other half, what counts as confirmed. On either half a pair counts only if the
+label's share among the active examples goes a tenth of the way from its base rate to 1, since with thousands of
+examples any difference is significant: a feature that fires everywhere is specific for nothing. What does not count,
+and what is not tested, has p = 1 among the others.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def specificity(
         seed: of the split into halves.
         alpha: the false discovery rate, on each half.
         least_active: a feature that is active on fewer examples is not tested.
-        least_gain: (precision - base rate) / (1 - base rate) on the discovery half must reach this.
+        least_gain: (precision - base rate) / (1 - base rate) must reach this, on each half.
 
     Returns:
         `findings`, a line for each pair found: feature, family, label, base_rate (over all examples), for each half
@@ -112,7 +113,7 @@ def specificity(
     tests = codes.d_sae * len(used)
     found["q"] = benjamini_hochberg(found["discovery_p"], tests)
     found = {name: values[found["q"] <= alpha] for name, values in found.items()}
-    findings = _measured(active, labels, parts, found, alpha)
+    findings = _measured(active, labels, parts, found, alpha, least_gain)
     names = labels.table["label"].to_numpy(object)[used]
     chosen = columns.pop("label")
     table = pd.DataFrame(
@@ -219,7 +220,12 @@ def _select(features: np.ndarray, counts: list[dict[str, np.ndarray]], columns: 
 
 
 def _measured(
-    active: ActiveExamples, labels: Labels, halves: list[LabelHalf], found: dict[str, np.ndarray], alpha: float
+    active: ActiveExamples,
+    labels: Labels,
+    halves: list[LabelHalf],
+    found: dict[str, np.ndarray],
+    alpha: float,
+    least_gain: float,
 ) -> pd.DataFrame:
     """The lines of `findings`, with everything that is only worked out for what was found."""
     used = np.flatnonzero(labels.table["used"].to_numpy(bool))
@@ -241,7 +247,8 @@ def _measured(
         columns["p"] = found["discovery_p"] if half.name == DISCOVERY else upper_tail(*counts)
         table |= {f"{half.name}_{name}": values for name, values in columns.items()}
     table["q"] = found["q"]
-    table["heldout_q"] = benjamini_hochberg(table["heldout_p"], len(label))
+    enough = (table["heldout_gain"] >= least_gain) & (table["heldout_gain"] > 0)
+    table["heldout_q"] = benjamini_hochberg(np.where(enough, table["heldout_p"], 1.0), len(label))
     table["confirmed"] = table["heldout_q"] <= alpha
     return (
         pd.DataFrame(table)

@@ -54,7 +54,8 @@ def specificity(options: argparse.Namespace) -> None:
     )
     document = {"run": run.id, **found.notes, "findings": confirmed.head(options.limit).to_dict("records")}
     columns = [f"heldout_{name}" for name in ("n_active", "precision", "recall", "base_rate", "f1", "lift")]
-    lines = confirmed[["feature", "label", *columns, "discovery_f1", "q"]].head(options.limit).to_dict("records")
+    shown = confirmed[["feature", "label", *columns, "discovery_f1", "q"]].head(options.limit)
+    lines = shown.assign(q=[f"{q:.0e}" for q in shown["q"]]).to_dict("records")
     notes = found.notes
     heading = (
         f"{notes['n_confirmed']:,} pairs of feature and label found on {notes['n_discovery']:,} examples and confirmed "

@@ -17,7 +17,7 @@ SPECIFICITY = Measurement(
     meanings={
         "alpha": "false discovery rate, on the half where labels are found and on the half where they are confirmed",
         "least_active": "only features that are active on at least so many examples",
-        "least_gain": "a label's share where the feature fires must go so much of the way from its base rate to 1",
+        "least_gain": "how far a label's share where the feature fires goes from its base rate to 1, on each half",
         "seed": "of the split into halves",
     },
     measure="sae.experiments.specificity:measure",

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 _HELP = (
     "An example counts as active if any of its rows is. Every feature is tested against every label on one half of the "
     "examples (hypergeometric, false discovery rate {alpha:.0%} over {n_tests:,} tests; q is that of this label), and "
-    "what is found there again on the other half, the held-out one. The label's share among active examples must go "
-    "{least_gain:.0%} of the way from its base rate to 100 %. Of several labels this is the one of the largest F1."
+    "what is found there again on the other half, the held-out one. On each half the label's share among active "
+    "examples must go {least_gain:.0%} of the way from its base rate to 100 %. Of several labels this is the one of "
+    "the largest F1."
 )
 
 

@@ -103,10 +103,11 @@ def test_what_is_found_is_what_a_plain_loop_finds():
                 fires, has = x[known & half, j] != 0, having[known & half]
                 cells = [[(fires & has).sum(), (fires & ~has).sum()], [(~fires & has).sum(), (~fires & ~has).sum()]]
                 one.append(fisher_exact(cells, alternative="greater").pvalue)
-                if half is discovery:
-                    precision = has[fires].mean() if fires.any() else 0.0
-                    if (precision - has.mean()) / (1 - has.mean()) < 0.1 or (x[:, j] != 0).sum() < 20:
-                        one[0] = 1.0
+                precision = has[fires].mean() if fires.any() else 0.0
+                if (precision - has.mean()) / (1 - has.mean()) < 0.1:
+                    one[-1] = 1.0
+            if (x[:, j] != 0).sum() < 20:
+                one[0] = 1.0
             p.append((one[0], one[1], j, label))
     ordered = sorted(p)
     passed = [i for i, line in enumerate(ordered, 1) if line[0] <= 0.05 * i / len(p)]
