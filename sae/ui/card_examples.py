@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import numpy as np
 import streamlit as st
 
 from sae.analysis.examples import feature_examples, token_values
 from sae.capture.conventions import step_name
-from sae.ui import example_filters, loaded
+from sae.ui import empty, example_filters, loaded, page
 from sae.ui.data_view import steps_of
 from sae.ui.thought_words import is_thoughts, read_thoughts, supervised, verdict, word_text, words_text
 from sae.ui.tokens import Chip, Example, segments
@@ -60,6 +61,14 @@ def pick_rows(run: RunFolder) -> np.ndarray | None:
     with st.popover("Filter", icon=":material/filter_list:", key="card_filter"), st.container(horizontal=True):
         wanted = example_filters.pick(examples)
     return None if wanted.all() else wanted[loaded.examples_by_row(run)]
+
+
+def thoughts_link(run: RunFolder, feature: int) -> None:
+    """The way to one feature over layers and steps of thinking, where its rows are such steps."""
+    if run.config.get("experiment") and run.config["data"].get("position") is not None:
+        with page.errors_shown("reading the activations"):
+            if is_thoughts(loaded.slice_of(run).activations.manifest):
+                empty.link("thoughts", "Over thoughts", view="feature", run=run.id, feature=feature)
 
 
 def row_note(piece: Slice) -> str:
@@ -112,7 +121,7 @@ def one_example(
         )
     text = piece.activations.text(example)
     if is_thoughts(piece.activations.manifest):
-        return _thought(piece, example, activation, aside, details)
+        return _thought(run, piece, example, activation, aside, details)
     if not by_token:
         return Example(heading, [(cut(text, 0)[0], 0.0)], activation or None, aside, details)
     rows = loaded.rows_of_example(run, example)
@@ -125,7 +134,9 @@ def one_example(
     return Example(heading, pieces, activation or None, aside, details)
 
 
-def _thought(piece: Slice, example: int, activation: float, aside: str, details: list[tuple[str, str]]) -> Example:
+def _thought(
+    run: RunFolder, piece: Slice, example: int, activation: float, aside: str, details: list[tuple[str, str]]
+) -> Example:
     """A step of thinking has no text of its own: its problem, its place among the steps, the reference, the answer."""
     line = piece.activations.examples.iloc[example]
     lines = []
@@ -142,7 +153,15 @@ def _thought(piece: Slice, example: int, activation: float, aside: str, details:
         [pair for pair in details if not pair[0].startswith("Model's answer")],
         chips=chips(line, piece.position),
         lines=lines,
+        href=_in_thoughts(run, example),
     )
+
+
+def _in_thoughts(run: RunFolder, example: int) -> str:
+    """The address of a problem on the Thoughts page, under the run's configuration; "" for an SAE from elsewhere."""
+    if not run.config.get("experiment"):
+        return ""
+    return "thoughts?" + urlencode({"view": "problem", "run": run.id, "example": example})
 
 
 def chips(line: pd.Series, here: int | None = None) -> list[Chip]:

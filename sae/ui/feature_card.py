@@ -108,7 +108,9 @@ def _facts(run: RunFolder, line: pd.Series) -> None:
         near = int(line["nearest_feature"])
         words.append(f"nearest decoder direction {near:,} (cosine {line['max_decoder_cosine']:.2f})")
     said = ", ".join(words)
-    st.markdown(f"{said[:1].upper()}{said[1:]}.")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"{said[:1].upper()}{said[1:]}.", width="stretch")
+        card_examples.thoughts_link(run, int(line["feature"]))
 
 
 def _toggle_bookmark(run: RunFolder, feature: int) -> None:

@@ -55,7 +55,7 @@ def show(shown: Shown) -> None:
 
 def _height(shown: Shown, small: bool) -> int:
     layers = len(shown.layers)
-    return min(max(90 + 18 * layers, SMALL), 420) if small else min(max(120 + 30 * layers, 290), 620)
+    return min(max(90 + 18 * layers, SMALL), 420) if small else min(max(110 + 26 * layers, 290), 470)
 
 
 def _progress(table: pd.DataFrame) -> None:

@@ -45,6 +45,11 @@ def show(shown: Shown) -> None:
     line = examples.iloc[example]
     _problem(shown, found, place, line)
     words = read_thoughts(line.get("thoughts"))
+    if not words:
+        why = [str(one["reason"]) for one in shown.activations.manifest.get("skipped") or []
+               if one.get("example") == example]  # fmt: skip
+        st.info(plain(f"This problem was not thought through: {why[0]}." if why else "Its thoughts were not kept."))
+        return
 
     def fires(run: RunFolder, step: int) -> list[tuple[int, float]]:
         return thought_data.firing(run, example)
@@ -160,7 +165,7 @@ def chips(
         if step in runs:
             run = shown.workspace.run(runs[step])
             every = fires(run, step)
-            firing, more = [_firing(run, *one) for one in every[:many]], max(len(every) - many, 0)
+            firing, more = _firing(run, every[:many]), max(len(every) - many, 0)
             lines += [{"step": step, "name": step_name(step), "run": run.id, "feature": f, "activation": a}
                       for f, a in every]  # fmt: skip
             note = "near-constant slice: features say little here" if (layer, step) in odd else ""
@@ -190,11 +195,15 @@ def _opened(run: str, feature: int) -> None:
     st.session_state[_OPEN] = (run, feature)
 
 
-def _firing(run: RunFolder, feature: int, value: float) -> Firing:
-    largest = loaded.features(run)["max_activation"].iloc[feature]
-    note = Notes(run.folder).all().get(feature)
-    size = float(largest) if largest == largest else 0.0
-    return Firing(run.id, feature, value, max(size, abs(value)), note.label if note else "")
+def _firing(run: RunFolder, found: list[tuple[int, float]]) -> list[Firing]:
+    largest, notes = loaded.features(run)["max_activation"], Notes(run.folder).all()
+    listed = []
+    for feature, value in found:
+        size, note = float(largest.iloc[feature]), notes.get(feature)
+        # A pasted problem may fire a feature that never fired before, or more strongly.
+        top = max(abs(value), size if size == size else 0.0)
+        listed.append(Firing(run.id, feature, value, top, note.label if note else ""))
+    return listed
 
 
 def _reproduce(shown: Shown, runs: Mapping[int, str], example: int | None) -> Reproduce:

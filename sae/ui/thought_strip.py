@@ -179,7 +179,7 @@ def _x_title(shown: Shown) -> str:
 
 
 def _height(shown: Shown) -> int:
-    return min(max(120 + 32 * len(shown.layers), 280), 620)
+    return min(max(110 + 26 * len(shown.layers), 280), 470)
 
 
 def _over_slices(shown: Shown, run: RunFolder) -> OverSlices:

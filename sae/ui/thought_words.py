@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sae.capture.conventions import CONVENTIONS, position_of, step_name
 
 if TYPE_CHECKING:
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
 
     from sae.capture.store import Activations
 
-SAID = {name: f"Positions by the {name} convention: {words}." for name, words in CONVENTIONS.items()}
+SAID = {name: f"{name.capitalize()} convention: {words}." for name, words in CONVENTIONS.items()}
 SUPERVISED = "The layout of values over thoughts is a training target of this model."
 
 
@@ -74,7 +72,7 @@ def words_text(words: Sequence[tuple[str, float]]) -> str:
 
 def verdict(line: pd.Series) -> str:
     """`right`, `wrong`, or nothing where that is not known."""
+    import pandas as pd
+
     value = line.get("correct")
-    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
-        return ""
-    return "right" if bool(value) else "wrong"
+    return "" if value is None or pd.isna(value) else "right" if bool(value) else "wrong"

@@ -83,9 +83,9 @@ def pick(workspace: Workspace) -> tuple[Shown, str] | None:
     convention = "seed"
     if thoughts:
         with st.container(width=110):
+            said = [*SAID.values(), "Links and files name a slice by its step, which is its seed position."]
             convention = pickers.pick_choice(
-                "Positions", list(CONVENTIONS), name="convention", default="seed",
-                carry=True, help="\n\n".join([*SAID.values(), "Links and files name a slice by its step: its seed position."]),
+                "Positions", list(CONVENTIONS), name="convention", default="seed", carry=True, help="\n\n".join(said)
             ) or "seed"  # fmt: skip
     split = address.get("split") or "validation"
     runs = pd.DataFrame() if experiment is None else thought_data.runs_by_slice(experiment, split)

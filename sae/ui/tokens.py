@@ -43,6 +43,7 @@ class Example:
     `value` is the largest activation in the example, in its sign; None where the feature is not active or the value
     belongs to no place in the text. `heading` and `aside` are short words of our own: which example, which split.
     `chips` are the steps of a model that thinks in vectors, `lines` what stands under them: a term and its words.
+    `href` is an address within the app, where there is more about the example.
     """
 
     heading: str
@@ -52,6 +53,7 @@ class Example:
     details: Sequence[tuple[str, str]] = field(default=())
     chips: Sequence[Chip] = field(default=())
     lines: Sequence[tuple[str, str]] = field(default=())
+    href: str = ""
 
 
 def segments(
@@ -102,6 +104,7 @@ _CSS = """
 .ramp i { flex: 1; }
 .example { border-top: 1px solid var(--st-border-color); padding: .45rem 0 .5rem 0; }
 .head { display: flex; gap: .6rem; align-items: baseline; font-size: .8rem; margin-bottom: .15rem; }
+.head a { color: var(--st-link-color); }
 .value { font-variant-numeric: tabular-nums; font-weight: 600; padding: 0 .35rem; }
 .aside { margin-left: auto; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.55; font-size: .92rem; }
@@ -149,7 +152,9 @@ export default function (component) {
       if (example.shade) { value.style.background = example.shade; ink(value) }
       head.append(value)
     }
-    head.append(make("span", "", example.heading), make("span", "aside", example.aside))
+    const heading = make(example.href ? "a" : "span", "", example.heading)
+    if (example.href) { heading.href = example.href; heading.target = "_self" }
+    head.append(heading, make("span", "aside", example.aside))
     box.append(head)
     const text = make("div", "text")
     for (const [piece, shade, title] of example.pieces) {
@@ -247,6 +252,7 @@ def strip_data(
                     for chip in example.chips
                 ],
                 "lines": [list(pair) for pair in example.lines],
+                "href": example.href,
             }
             for example in examples
         ],

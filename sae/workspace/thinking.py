@@ -86,7 +86,7 @@ def think_through(codi: Codi, activations: Activations, question: str) -> Though
             f"this model does not know {listed}: it would read another problem, so it was not asked; take other words"
         )
     layers = sorted({piece.layer for piece in activations.slices if piece.layer is not None})
-    after = activations.manifest.get("final_norm") == "after"
+    after = (activations.manifest.get("spec") or {}).get("final_norm") == "after"
     dtype = np.dtype(activations.manifest["dtype"])
     with torch.inference_mode():
         thinking = codi.think(codi.encode([question]), layers=layers)

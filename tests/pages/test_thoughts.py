@@ -1,4 +1,4 @@
-"""Thoughts: maps over layers and steps, one problem, one feature over slices, a pasted problem; cards of thought rows."""
+"""Thoughts: maps over layers and steps, one problem, one feature over slices, a pasted problem; thought rows' cards."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from sae.common.files import read_json, write_json
+from sae.common.files import read_json, write_json, write_parquet
 from sae.ui import card_examples, loaded, thought_data
 from sae.workspace import Workspace
 from tests.pages.test_grid import spec
 from tests.pages.test_home import words
-from tests.workspace.thoughts import LAYERS, N, STEPS, make
+from tests.workspace.thoughts import LAYERS, STEPS, N, make
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_maps_of_layers_and_steps(open_page, thoughts):
         for layer in range(LAYERS) for step in range(STEPS) if (layer, step) != (0, 0)
     )  # fmt: skip
     assert f"Highest: {best[0]:.3f} at layer {best[1]}, position {best[2]}" in said
-    assert "Positions by the seed convention" in said
+    assert "Seed convention: position 0 is BOT" in said
     assert "The layout of values over thoughts is a training target of this model" in said
     charts = [chart.proto.id for chart in at.get("plotly_chart")]
     assert len(charts) == len(thought_data.METRICS) + 2  # each metric, and the chosen one for K 2 and 4
@@ -88,7 +89,7 @@ def test_the_other_convention_and_metric(open_page, thoughts):
     assert not at.exception
     drawn = spec(at, "thought_map_dead")
     assert drawn["layout"]["xaxis"]["ticktext"][:2] == ["BOT<br>–", "z1<br>0"]
-    assert "Positions by the latent convention" in plain_words(at)
+    assert "Latent convention: positions 0 to 5" in plain_words(at)
     assert "Lowest:" in plain_words(at)
 
 
@@ -135,6 +136,20 @@ def test_filters_leave_the_problems_that_fit(open_page, thoughts):
     assert not at.exception and at.info[0].value.startswith("No problem fits")
     at = open_page("thoughts", thoughts, experiment="sweep", view="problem", example="9999")
     assert "9999" in at.warning[0].value
+
+
+def test_a_problem_that_was_skipped_says_why(open_page, own_thoughts):
+    folder = own_thoughts.activations_folder("thoughts")
+    examples = pd.read_parquet(folder / "examples.parquet")
+    examples["correct"] = examples["correct"].astype(object)  # as parquet gives back what is partly missing
+    examples.loc[4, ["thoughts", "model_answer", "correct"]] = None
+    write_parquet(folder / "examples.parquet", examples)
+    manifest = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", {**manifest, "skipped": [{"example": 4, "reason": "no words"}]})
+    at = open_page("thoughts", own_thoughts, experiment="sweep", view="problem", example="4")
+    assert not at.exception and not at.error
+    assert at.info[0].value.replace("\\", "") == "This problem was not thought through: no words."
+    assert not at.get("bidi_component")
 
 
 def test_a_single_slice_reads_only_its_step(open_page, thoughts):
@@ -213,6 +228,7 @@ def test_cards_of_thought_rows_show_the_steps_and_not_tokens(thoughts, monkeypat
         assert terms[f"Model's answer, {right}"] == problem["model_answer"]
         assert shown.aside.endswith(f"answered {right}")
         assert shown.value == pytest.approx(line["activation"])
+        assert shown.href == f"thoughts?view=problem&run={run.id}&example={line['example']}"
 
 
 def test_a_cards_examples_by_right_or_wrong(open_page, thoughts):

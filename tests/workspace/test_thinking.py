@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from sae.capture.store import Activations
+from sae.capture.thoughts import capture_thoughts
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json
 from sae.workspace import Workspace, thinking
-from tests.workspace.thoughts import LAYERS, STEPS, make
+from tests.workspace.thoughts import LAYERS, STEPS, generated, make
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +44,19 @@ def test_a_captured_problem_gives_the_same_states_words_answer_and_features(work
             np.testing.assert_allclose(values, expected[1], rtol=1e-2, atol=1e-2)
 
 
-def test_after_the_final_norm_where_the_capture_took_that(workspace):
-    activations = workspace.open_activations("thoughts")
-    codi = thinking.model_of(activations)
-    question = str(activations.examples["question"].iloc[0])
-    before = thinking.think_through(codi, activations, question)
-    activations.manifest["final_norm"] = "after"
-    after = thinking.think_through(codi, activations, question)
-    np.testing.assert_array_equal(before.states[0], after.states[0])
-    last, weight = before.states[LAYERS - 1], codi.language_model.base_model.norm.weight.detach().numpy()
-    scale = np.sqrt((last**2).mean(axis=1, keepdims=True) + codi.language_model.config.rms_norm_eps)
-    np.testing.assert_allclose(after.states[LAYERS - 1], last / scale * weight, rtol=5e-3, atol=5e-3)
+@pytest.mark.parametrize("final_norm", ["before", "after"])
+def test_states_are_those_of_a_capture(workspace, tmp_path, final_norm):
+    codi = thinking.model_of(workspace.open_activations("thoughts"))
+    capture_thoughts(
+        codi, generated().head(8), tmp_path / "few", name="few", layers=range(LAYERS), final_norm=final_norm,
+        dtype="float32",
+    )  # fmt: skip
+    few = Activations.open(tmp_path / "few")
+    found = thinking.think_through(thinking.model_of(few), few, str(few.examples["question"].iloc[6]))
+    for layer in range(LAYERS):
+        stored = [few.slice(layer, step).x[6] for step in range(STEPS)]
+        np.testing.assert_allclose(found.states[layer], np.array(stored), rtol=1e-4, atol=1e-5)
+    assert found.answer == few.examples["model_answer"].iloc[6]
 
 
 def test_unknown_words_are_named_and_nothing_is_computed(workspace):

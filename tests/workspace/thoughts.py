@@ -98,7 +98,7 @@ def put_thoughts(workspace: Workspace, codi: Codi, name: str = "thoughts", dtype
         "format": 1, "name": name, "created": "2026-11-25T00:00:00+00:00", "kind": "capture", "positions": "thoughts",
         "convention_note": "position is the step: 0 is BOT, 1 to 6 are the thoughts", "steps": list(range(STEPS)),
         "model": {**codi.source, "n_layers": LAYERS, "d_model": WIDTH, "context": codi.context},
-        "site": "residual stream after the block, before the final norm", "final_norm": "before",
+        "site": "residual stream after the block, before the final norm", "spec": {"final_norm": "before"},
         "problems": {"kind": "generated", "n": N}, "text": "question", "layers": list(range(LAYERS)), "dtype": dtype,
         "d_in": WIDTH, "n_rows": len(array), "n_examples": N, "slices": slices, "skipped": [],
         "sha256": file_sha256(folder / "activations.npy"), "seconds": 0.1, "versions": {},
