@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .arrays import import_activations
     from .capturing import capture_language_model
     from .estimates import Estimate, estimate, estimate_thoughts
-    from .statistics import slice_statistics
+    from .statistics import slice_statistics, slices_table
     from .store import Activations, Slice, list_slices
     from .thoughts import capture_thoughts
 
@@ -26,6 +26,7 @@ __all__ = [
     "list_slices",
     "parse_layers",
     "slice_statistics",
+    "slices_table",
 ]
 
 _WHERE = {
@@ -39,6 +40,7 @@ _WHERE = {
     "import_activations": "arrays",
     "list_slices": "store",
     "slice_statistics": "statistics",
+    "slices_table": "statistics",
 }
 
 

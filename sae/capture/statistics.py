@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .store import Slice
+from .store import Activations, Slice
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Rows at once, so that float64 copies stay small.
 _STEP = 2048
 #: An eigendecomposition takes the cube of this; beyond it the spectrum is taken from fewer rows.
 _MAX_SPECTRUM = 4096
-#: A slice whose rows differ by less than this share of their mean is called near-constant.
-NEAR_CONSTANT = 0.01
+#: A slice whose centred norm is below this share of its mean's norm is called near-constant: less than 0.25 % of what
+#: its rows hold varies. Published: layer 0 at BOT, whose flattened explained variance is 0.9994 with 99 % dead.
+NEAR_CONSTANT = 0.05
 
 
 def slice_statistics(piece: Slice, max_rows: int = 20_000) -> dict[str, Any]:
@@ -32,7 +36,7 @@ def slice_statistics(piece: Slice, max_rows: int = 20_000) -> dict[str, Any]:
         `outlier_dimension`: the dimension with the largest one;
         `constant_dimensions`: how many have a standard deviation of at most 1e-6 of their mean's size;
         `duplicate_rows`: share of rows that equal an earlier one bit for bit;
-        `near_constant`: whether centred_norm < 0.01 ||m||, or nothing varies;
+        `near_constant`: whether centred_norm < 0.05 ||m||, or nothing varies;
         `scree`: share of the variance of the first 100 principal components, descending;
         `spectrum_rows`: from how many rows `scree` and `participation_ratio` were taken.
     """
@@ -85,6 +89,36 @@ def slice_statistics(piece: Slice, max_rows: int = 20_000) -> dict[str, Any]:
         "scree": (eigenvalues[:100] / spread).tolist() if varies else [],
         "spectrum_rows": used,
     }
+
+
+def slices_table(activations: Activations, max_rows: int = 1000) -> pd.DataFrame:
+    """How much of each slice varies at all, from at most `max_rows` of its rows, evenly spaced.
+
+    Returns:
+        A line a slice, in their order: `layer`, `position`, `rows` (used), `mean_norm` ||m||, `centred_norm`
+        sqrt(mean ||x - m||^2), `varying` (tr C / mean ||x||^2: the share of the rows' mean square that the mean does
+        not hold; NaN for rows of zeros), and `near_constant` as in `slice_statistics`.
+    """
+    import pandas as pd
+
+    lines = []
+    for piece in activations.slices:
+        x = np.asarray(piece.x[:: max(1, -(-len(piece.x) // max_rows))], np.float64)
+        mean = x.mean(axis=0)
+        norm, spread = float(mean @ mean), float(((x - mean) ** 2).sum(axis=1).mean())
+        lines.append(
+            {
+                "layer": piece.layer,
+                "position": piece.position,
+                "rows": len(x),
+                "mean_norm": norm**0.5,
+                "centred_norm": spread**0.5,
+                "varying": spread / (spread + norm) if spread + norm > 0 else np.nan,
+                # What float64 sums of identical numbers leave over is no variance.
+                "near_constant": spread < NEAR_CONSTANT**2 * norm or spread <= 1e-18 * norm,
+            }
+        )
+    return pd.DataFrame(lines)
 
 
 def _spectrum(x: np.ndarray, chosen: np.ndarray, mean: np.ndarray, d_in: int) -> tuple[np.ndarray, int]:

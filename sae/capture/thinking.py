@@ -101,7 +101,8 @@ def _why_not(codi: Codi, question: str, ids: list[int], unknown: list[str]) -> s
         return "no words"
     if unknown:
         shown = ", ".join(repr(word) for word in dict.fromkeys(unknown[:3]))
-        return f"{len(unknown)} words that the model does not know: {shown}" + (" ..." if len(unknown) > 3 else "")
+        words = "word" if len(unknown) == 1 else "words"
+        return f"{len(unknown)} {words} that the model does not know: {shown}" + (" ..." if len(unknown) > 3 else "")
     if codi.room is not None and len(ids) > codi.room:
         return f"longer than the {codi.room:,} tokens that leave room for thoughts and an answer"
     return ""

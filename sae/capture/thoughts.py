@@ -135,7 +135,7 @@ def capture_thoughts(
         judged = _with_answers(examples, plan, said)
         write_examples(place.partial / "examples.parquet", judged, split)
         pieces = [(layer, step) for layer in wanted for step in at]
-        known = judged["correct"].dropna()
+        known = judged["correct"].dropna().astype(bool)
         manifest = {
             "kind": "capture",
             "model": {**codi.source, "n_layers": codi.n_layers, "d_model": codi.d_model, "context": codi.context},
@@ -238,7 +238,8 @@ def _with_answers(examples: pd.DataFrame, plan: ThoughtPlan, said: list[dict[str
     return examples.assign(
         model_answer=pd.array([None if line is None else line["answer"] for line in lines], dtype="str"),
         model_number=numbers("number"),
-        correct=pd.array(correct, dtype="boolean") if None in correct else np.array(correct, bool),
+        # With a gap: Python's own values, which read back as such.
+        correct=np.array(correct, object if None in correct else bool),
         answer_log_prob=numbers("log_prob"),
         thoughts=pd.array(
             [None if line is None else json.dumps(line["thoughts"], ensure_ascii=False) for line in lines], dtype="str"
