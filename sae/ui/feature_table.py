@@ -63,8 +63,8 @@ def listing(
         sort: a key of `SORTS`; what has no value comes last, equal values by number.
 
     Returns:
-        feature, label, bookmark, density, n_active, n_examples, goes_with (None where nothing is confirmed),
-        goes_with_f1 (on the held-out half), max_activation, mean_activation, mean_signed,
+        feature, label, bookmark, density, goes_with (None where nothing is confirmed), goes_with_f1 (on the held-out
+        half), n_active, n_examples, max_activation, mean_activation, mean_signed,
         max_decoder_cosine, nearest_feature, dead, text (of the strongest example).
 
     Raises:
@@ -84,7 +84,7 @@ def listing(
     table.insert(1, "label", labels)
     table.insert(2, "bookmark", marked)
     named, f1 = _confirmed(goes_with, len(table))
-    at = list(table.columns).index("max_activation")
+    at = list(table.columns).index("n_active")
     table.insert(at, "goes_with", named)
     table.insert(at + 1, "goes_with_f1", f1)
     table["text"] = [text[0] if text else "" for text in texts] if len(texts) else ""
