@@ -41,7 +41,7 @@ def nothing_here() -> None:
                     "Start the demo",
                     type="primary",
                     on_click=begin_demo,
-                    help="Captures 1,500 generated problems through a small language model and trains two grids.",
+                    help="A small model thinks through 3,000 generated problems, and a grid of SAEs is trained on it.",
                 )
                 empty.link("data", "Capture activations", show="capture")
                 empty.link("data", "Import an array", show="import")
@@ -51,12 +51,12 @@ def while_demo_runs() -> None:
     """What the demo will have made, and what can be done meanwhile."""
     first, second, third = st.columns(3, gap="large")
     first.markdown(
-        "**1 Activations**  \n1,500 generated word problems are read by the first blocks of a small model; the "
-        "state at the last token is kept."
+        "**1 Activations**  \nA small model that ships with the workbench thinks through 3,000 generated word problems; "
+        "its state at every layer and every thought is kept."
     )
     second.markdown(
-        "**2 A grid of SAEs**  \nTwelve sparse autoencoders, K from 5 to 100 and 512 to 2,048 features, under the "
-        "corrected and the published recipe."
+        "**2 A grid of SAEs**  \nTwelve sparse autoencoders at one layer and thought, K from 5 to 100 and 512 to 2,048 "
+        "features. A sweep over all thoughts and what it is worth follow."
     )
     third.markdown(
         "**3 Features**  \nAny cell of the grid opens its SAE, any feature the problems on which it is active and what "
@@ -75,7 +75,7 @@ def links() -> None:
         experiments = workspace.experiments()
         if any(experiment.name == DEMO for experiment in experiments):
             empty.link("grid", "Open the demo's grid", experiment=DEMO)
-        newest = next((e.name for e in experiments if e.name != DEMO), None)
+        newest = next((e.name for e in experiments if e.source is None and not e.name.startswith(DEMO)), None)
         if newest is not None:
             empty.link("grid", f"Open {newest}", experiment=newest)
         if role.may_change():
@@ -211,7 +211,10 @@ def list_experiments(runs: "pd.DataFrame") -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="experiment_actions"):
         if lines:
             name = str(table["name"].iloc[lines[0]])
-            empty.link("grid", "Open the grid", experiment=name)
+            if workspace.experiment(name).source is None:
+                empty.link("grid", "Open the grid", experiment=name)
+            elif there := jobs_view.RESULTS.get(str(table["kind"].iloc[lines[0]])):
+                empty.link(there[0], there[1], experiment=name)
             empty.link("train", "Watch", show="watch", experiment=name)
             if role.may_change() and st.button("Delete"):
                 delete_experiment(name)
@@ -222,7 +225,7 @@ def list_experiments(runs: "pd.DataFrame") -> None:
         table, hide_index=True, key=key, on_select="rerun", selection_mode="single-row",
         column_config={
             "name": config.TextColumn("Experiment"), "kind": "Kind", "activations": "Activations",
-            "trained": config.ProgressColumn("Trained", format="percent", width=110), "runs": config.TextColumn("Runs"),
+            "trained": config.ProgressColumn("Done", format="percent", width=110), "runs": config.TextColumn("Runs"),
             "varies": config.TextColumn("Varies", width="large"), "created": "Begun",
         },
     )  # fmt: skip
@@ -232,7 +235,8 @@ def list_experiments(runs: "pd.DataFrame") -> None:
 def delete_experiment(name: str) -> None:
     """Ask before an experiment goes."""
     runs = len(workspace.experiment(name).run_ids())
-    st.markdown(f"Delete experiment {plain(name)} and its {count(runs)} runs? There is no way back.")
+    what = f"and its {count(runs)} runs" if runs else "with what it measured; the measured runs stay"
+    st.markdown(f"Delete experiment {plain(name)} {what}? There is no way back.")
     with st.container(horizontal=True):
         if st.button("Delete", type="primary", key="delete_it"):
             with page.errors_shown("deleting"):

@@ -107,14 +107,17 @@ def run_columns() -> dict[str, Any]:
 
 
 def experiments_table(workspace: Workspace, runs: pd.DataFrame) -> pd.DataFrame:
-    """A line an experiment: name, kind, activations, how many runs are trained, factors, when."""
+    """A line an experiment: name, kind, activations, how many runs are trained (or measured), factors, when."""
     import pandas as pd
 
     done = runs[runs["status"] == "done"]["experiment"].value_counts() if len(runs) else {}
     lines = []
     for experiment in workspace.experiments():
-        total = len(experiment.run_ids())
-        trained = int(done.get(experiment.name, 0))
+        if experiment.source is None:
+            total, trained = len(experiment.run_ids()), int(done.get(experiment.name, 0))
+        else:
+            states = experiment.runs_table()["status"]
+            total, trained = len(states), int((states == "done").sum())
         lines.append(
             {
                 "name": experiment.name,

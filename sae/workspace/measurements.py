@@ -32,12 +32,16 @@ def register_measurement(workspace: Workspace, spec: MeasurementSpec) -> Experim
     source = workspace.experiment(spec.source)
     if source.source is not None:
         raise UserError(f"{spec.source!r} is a measurement itself: measure {source.source!r}")
-    finished = {run.id: run for run in source.runs() if run.done}
-    if unknown := [run for run in spec.runs if run not in source.run_ids()]:
+    factors = {run["id"]: run["factors"] for run in source.content["runs"]}
+    if unknown := [run for run in spec.runs if run not in factors]:
         raise UserError(f"experiment {spec.source!r} has no run {unknown[0]!r}")
+    job = workspace.jobs.latest(source.name)
+    # Behind a job that trains them, runs will be finished when their turn to be measured comes.
+    coming = job is not None and job.active
+    finished = list(factors) if coming else [run.id for run in source.runs() if run.done]
     if waiting := [run for run in spec.runs if run not in finished]:
         raise UserError(f"run {waiting[0]!r} is not finished: measure it when it is")
-    runs = spec.runs or list(finished)
+    runs = spec.runs or finished
     if not runs:
         raise UserError(f"experiment {spec.source!r} has no finished runs to measure")
     if kind.one_run and len(runs) > 1:
@@ -61,7 +65,7 @@ def register_measurement(workspace: Workspace, spec: MeasurementSpec) -> Experim
                 "spec": content,
                 "factors": source.factors,
                 "runs": [],
-                "measured": [{"id": run, "factors": finished[run].factors} for run in runs],
+                "measured": [{"id": run, "factors": factors[run]} for run in runs],
                 "activations": source.activations,
             },
         )
@@ -126,6 +130,8 @@ def _case(workspace: Workspace, run: str, activations: Activations, language_mod
     from sae.experiments.measurement import Case
 
     folder = workspace.run(run)
+    if not folder.done:
+        raise UserError(f"run {run} is not finished")
     data = folder.config["data"]
     return Case(
         run=folder.id,

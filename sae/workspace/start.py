@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from sae.workspace.jobs import Job
 
 
-def start_experiment(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:
+def start_experiment(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto", priority: int = 0) -> Job:
     """Register the experiment and queue it; finished runs of the same experiment are not trained again.
+
+    Args:
+        priority: as `Jobs.enqueue` takes it.
 
     Raises:
         UserError: for whatever is wrong with the specification, before anything is written.
@@ -28,14 +31,15 @@ def start_experiment(workspace: Workspace, spec: dict[str, Any], *, device: str 
     wanted = Spec(**spec)
     check_name(wanted.name, "experiment name")
     register(workspace, planned(workspace, wanted))
-    return workspace.jobs.enqueue("experiment", wanted.name, spec, device=_device(device))
+    return workspace.jobs.enqueue("experiment", wanted.name, spec, device=_device(device), priority=priority)
 
 
-def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:
+def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto", priority: int = 0) -> Job:
     """Register a measurement of another experiment's runs and queue it; runs that were measured are not again.
 
     Args:
         spec: `sae.experiments.measurement.MeasurementSpec` as a dict.
+        priority: as `Jobs.enqueue` takes it.
 
     Raises:
         UserError: for whatever is wrong with the specification, before anything is written.
@@ -46,7 +50,9 @@ def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str
     wanted = MeasurementSpec(**spec)
     check_name(wanted.name, "experiment name")
     experiment = register_measurement(workspace, wanted)
-    return workspace.jobs.enqueue("measurement", wanted.name, experiment.spec, device=_device(device))
+    return workspace.jobs.enqueue(
+        "measurement", wanted.name, experiment.spec, device=_device(device), priority=priority
+    )
 
 
 def start_capture(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto") -> Job:

@@ -10,6 +10,7 @@ from sae.workspace import Workspace
 from sae.workspace.child import JobProgress
 from sae.workspace.measurements import measure_runs, register_measurement
 from sae.workspace.show import document
+from sae.workspace.start import start_experiment
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
 
@@ -115,3 +116,13 @@ def test_a_measured_experiment_is_not_deleted_under_its_measurement(workspace, t
         train_grid(workspace, train_again, d_sae=(16,))
         measure(workspace, tmp_path)
         measure(workspace, tmp_path, name="twice", source="counted")
+
+
+def test_behind_the_job_that_trains_them_all_runs_may_be_asked_for(workspace):
+    spec = {**workspace.experiment("grid").spec, "name": "later"}
+    job = start_experiment(workspace, spec)
+    experiment = register_measurement(workspace, MeasurementSpec("counting", "counted", "later"))
+    assert experiment.measured_runs() == workspace.experiment("later").run_ids()
+    workspace.jobs.cancel(job.id)
+    with pytest.raises(UserError, match="no finished runs"):
+        register_measurement(workspace, MeasurementSpec("counting", "again", "later"))
