@@ -9,24 +9,21 @@ from typing import Any
 import streamlit as st
 
 from sae.capture.store import Activations, Slice
-from sae.common.errors import UserError
 from sae.common.files import check_name
-from sae.ui import address, data_view, empty, jobs_view, page, role
+from sae.ui import address, capture_form, data_view, empty, jobs_view, page, role, thought_overview
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.data_view import ANY
-from sae.ui.pickers import pick_activations, pick_choice, pick_slice, pick_switch, pick_text
-from sae.ui.words import bytes_text, count, plain, seconds_text
-from sae.workspace.start import estimate_capture, start_capture
-from sae.workspace.supervisor import ensure_running
+from sae.ui.pickers import pick_activations, pick_choice, pick_slice, pick_text
+from sae.ui.words import count, plain
 
 VIEWS = {"overview": "Overview", "problems": "Problems", "capture": "Capture", "import": "Import"}
-PROBLEMS = {"generated": "Generated problems", "gsm8k": "GSM8K from the hub", "gsm8k:test": "GSM8K test from the hub",
-            "file": "A JSONL file"}  # fmt: skip
 workspace = page.workspace()
 
 
 def overview(activations: Activations, piece: Slice) -> None:
     """What they are, and the numbers of the slice."""
+    if activations.is_thoughts:
+        thought_overview.notes(activations)
     left, right = st.columns([5, 8], gap="large")
     with left:
         facts = data_view.facts(activations)
@@ -53,6 +50,9 @@ def overview(activations: Activations, piece: Slice) -> None:
                 for title, value, meaning in data_view.tiles(found):
                     st.metric(title, value, help=meaning)
             scree(activations, piece, found)
+    if activations.is_thoughts:
+        thought_overview.panel(activations)
+    thought_overview.skipped(activations)
 
 
 def scree(activations: Activations, piece: Slice, found: dict[str, Any]) -> None:
@@ -154,12 +154,14 @@ def problems(activations: Activations) -> None:
         )  # fmt: skip
     with side:
         asked = address.get("example")
+        line = found.iloc[0]
         if asked is not None and asked.isdecimal() and int(asked) < len(table):
-            one_problem(table.iloc[int(asked)])
-        else:
-            if asked is not None:
-                page.note(f"There is no problem {asked!r} here: they are numbered 0 to {len(table) - 1}.")
-            one_problem(found.iloc[0])
+            line = table.iloc[int(asked)]
+        elif asked is not None:
+            page.note(f"There is no problem {asked!r} here: they are numbered 0 to {len(table) - 1}.")
+        one_problem(line)
+    if activations.is_thoughts:
+        thought_overview.chips(line)
 
 
 def one_problem(line: Any) -> None:
@@ -175,125 +177,13 @@ def one_problem(line: Any) -> None:
             st.markdown("**Reference answer**")
             st.text(line["answer"])
         if isinstance(line.get("model_answer"), str):
-            right = line.get("correct")
-            st.markdown(
-                "**The model's answer**"
-                + ("" if right is None or right != right else " :gray[right]" if right else " :gray[wrong]")
-            )
+            right = data_view.judged(line)
+            st.markdown("**The model's answer**" + (f" :gray[{right}]" if right else ""))
             st.text(line["model_answer"])
-        said = {"example", "question", "answer", "model_answer", "split", "steps", "correct"}
-        rest = {str(k): str(v) for k, v in line.items() if k not in said and v is not None and v == v}
+        rest = data_view.labels_of(line)
         if rest:
             st.markdown("**Labels**")
             st.text("\n".join(f"{name}: {text}" for name, text in rest.items()))
-
-
-def pick_problems() -> tuple[str, Any]:
-    """What is read: a spec as the command line takes it, and an uploaded file if there is one."""
-    with st.container(width=230):
-        source = (
-            pick_choice("Problems", list(PROBLEMS), name="problems", default="generated", format=lambda p: PROBLEMS[p])
-            or "generated"
-        )
-    if source == "generated":
-        with st.container(width=120):
-            return f"generated:{pick_text('How many', name='many', default='1500').strip()}", None
-    if source == "file":
-        with st.container(width=330):
-            path = ""
-            if role.local():
-                path = pick_text("Path on the server", name="problems_path", placeholder="/data/train.jsonl")
-        return path.strip(), st.file_uploader("Or upload it", type=["jsonl"], key="problems_file")
-    return source, None
-
-
-def capture() -> None:
-    """The form that reads problems through a language model, its cost, and the job it becomes."""
-    if not role.may_change():
-        st.caption("This server is read-only.")
-        return
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width=330):
-            model = pick_text(
-                "Language model",
-                name="model",
-                default="smollm2-135m",
-                help="smollm2-135m, a hub id such as HuggingFaceTB/SmolLM2-135M, or a folder on the server.",
-            )
-        with st.container(width=130):
-            layers = pick_text(
-                "Layers",
-                name="layers",
-                default="9",
-                help="Blocks whose output is kept, counted from 0, with commas between.",
-            )
-        positions = pick_choice(
-            "Positions",
-            ["last", "all"],
-            name="positions",
-            default="last",
-            look="buttons",
-            format=lambda p: {"last": "Last token", "all": "All tokens"}[p],
-        )
-        text = pick_choice(
-            "Text",
-            ["question", "question+answer"],
-            name="text",
-            default="question",
-            look="buttons",
-            format=lambda t: {"question": "Question", "question+answer": "Question and answer"}[t],
-        )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        source, upload = pick_problems()
-        limit = ""
-        if not source.startswith("generated"):
-            with st.container(width=120):
-                limit = pick_text("At most", name="limit", placeholder="all", help="Only the first so many problems.")
-        dtype = pick_choice("Kept as", ["float32", "float16"], name="dtype", default="float32", look="buttons")
-        answers = pick_switch(
-            "Answers",
-            name="answers",
-            help="Let the model answer each problem too, and mark right and wrong. Takes much longer.",
-        )
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width=330):
-            name = pick_text("Name", name="name", default=_free_name(f"{model.strip()}-{source}"))
-        begin = st.button("Capture", type="primary")
-        measure = st.button(
-            "Measure the cost", help="Loads the model and reads one batch; fetches the model if needed."
-        )
-    spec: dict[str, Any] = {
-        "name": name.strip(), "model": model.strip(), "problems": source, "limit": None, "seed": 0, "layers": layers,
-        "positions": positions, "text": text, "dtype": dtype, "answers": answers,
-    }  # fmt: skip
-    with page.errors_shown("preparing the capture"):
-        if not (begin or measure):
-            return
-        check_name(spec["name"], "activations name")
-        spec["limit"] = _whole(limit) if limit.strip() else None
-        if upload is not None:
-            spec["problems"] = str(keep_uploads([upload], workspace.root / "problems" / f"{time.time_ns()}"))
-        if not spec["problems"]:
-            raise UserError("give the path of a problems file, or upload one")
-        if measure:
-            with st.spinner("Loading the model and reading one batch"):
-                cost = estimate_capture(spec)
-            took = f", about **{seconds_text(cost['seconds'])}**" if cost["seconds"] is not None else ""
-            st.markdown(
-                f"{count(cost['examples'])} problems, {count(cost['rows'])} rows of {count(cost['d_in'])} dimensions, "
-                f"{bytes_text(cost['bytes'])}{took}" + (", without the answers" if answers else "")
-            )
-        else:
-            role.require_change()
-            start_capture(workspace, spec)
-            ensure_running(workspace)
-            st.rerun()
-
-
-def _whole(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise UserError(f"at most {text.strip()!r} problems: give a whole number")
-    return int(text)
 
 
 def _free_name(wanted: str) -> str:
@@ -368,7 +258,7 @@ with page.errors_shown("showing this page"):
     if view == "capture":
         jobs_view.queue(workspace, place="data")
         captures_ended()
-        capture()
+        capture_form.form(workspace, _free_name)
     elif view == "import":
         import_array()
     else:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.ui.words import ago, bytes_text, count, number, seconds_text, share
+from sae.capture.conventions import step_name
+from sae.ui.words import ago, bytes_text, count, number, plural, seconds_text, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,11 @@ def facts(activations: Activations) -> dict[str, str]:
         "Quantisation": str(model.get("quantisation") or ""),
         "Layers": _layers(manifest, model),
         "Read at": _positions(manifest),
-        "Problems": " ".join(str(problems[key]) for key in ("kind", "name", "n", "path") if problems.get(key)),
+        "Problems": _source(problems),
+        "Test problems": _source(problems.get("test") or {}),
+        "Not read": f"{count(len(problems['unread']))} lines; {problems['unread'][0]}"
+        if problems.get("unread")
+        else "",
         "Shape": f"{count(activations.n_rows)} rows × {count(activations.d_in)} dimensions, {manifest['dtype']}",
         "Size": bytes_text(activations.n_rows * activations.d_in * activations.array.dtype.itemsize),
         "Examples": count(manifest.get("n_examples") or len(activations.examples)),
@@ -44,17 +49,27 @@ def facts(activations: Activations) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
+def _source(problems: dict[str, Any]) -> str:
+    return " ".join(str(problems[key]) for key in ("kind", "name", "n", "path") if problems.get(key))
+
+
+def _unread(lines: list[str]) -> str:
+    return f"{count(len(lines))} {plural(len(lines), 'line')}; {lines[0]}" if lines else ""
+
+
 def _layers(manifest: dict[str, Any], model: dict[str, Any]) -> str:
     layers = manifest.get("layers")
     if not layers:
         return ""
     of = f" of {model['n_layers']}" if model.get("n_layers") else ""
-    return ", ".join(map(str, layers)) + of + " (residual stream after the block)"
+    site = manifest.get("site") if manifest.get("positions") == "thoughts" else None
+    return ", ".join(map(str, layers)) + of + f" ({site or 'residual stream after the block'})"
 
 
 def _positions(manifest: dict[str, Any]) -> str:
-    words = {"last": "last token", "all": "every token", "thoughts": "every continuous thought"}
-    where = words.get(str(manifest.get("positions")), "")
+    if manifest.get("positions") == "thoughts":
+        return ", ".join(step_name(step) for step in manifest.get("steps") or []) + " (continuous thoughts)"
+    where = {"last": "last token", "all": "every token"}.get(str(manifest.get("positions")), "")
     return f"{where} of the {manifest['text'].replace('+', ' and ')}" if where and manifest.get("text") else where
 
 
@@ -129,6 +144,22 @@ def base_rate(activations: Activations) -> str:
         f"The model answers {share(float(known.mean()))} of {count(len(known))} problems right "
         f"({count(known.sum())} right, {count((~known).sum())} wrong)."
     )
+
+
+def judged(line: pd.Series) -> str:
+    """`right`, `wrong`, or nothing where that is not known."""
+    import pandas as pd
+
+    value = line.get("correct")
+    return "" if value is None or pd.isna(value) else "right" if value else "wrong"
+
+
+def labels_of(line: pd.Series) -> dict[str, str]:
+    """What else is known of a problem, by column: all but what is shown beside it."""
+    import pandas as pd
+
+    shown = {"example", "question", "answer", "model_answer", "split", "steps", "correct", "thoughts"}
+    return {str(name): str(value) for name, value in line.items() if name not in shown and not pd.isna(value)}
 
 
 def problems_table(activations: Activations) -> pd.DataFrame:

@@ -193,8 +193,18 @@ def pick_slice(activations: Activations) -> Slice:
     positions = list(dict.fromkeys(piece.position for piece in slices if piece.layer == layer))
     position = positions[0]
     if len(positions) > 1:
-        position = pick_choice("Position", positions, name="position", carry=True)
+        called = slice_format(activations)
+        position = pick_choice("Position", positions, name="position", carry=True, format=called)
     return activations.slice(layer, position)
+
+
+def slice_format(activations: Activations) -> Callable[[int | None], str]:
+    """How a position is written: with the name of its step where positions are steps of thinking."""
+    if not activations.is_thoughts:
+        return str
+    from sae.capture.conventions import step_name
+
+    return lambda position: "" if position is None else f"{position} ({step_name(position)})"
 
 
 def pick_experiment(

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from sae.ui import data_view
+from sae.common.errors import UserError
+from sae.common.files import read_json, write_json
+from sae.ui import capture_form, data_view, thought_overview
 from sae.workspace import Workspace
+from sae.workspace.captures import capture, checked
+from sae.workspace.start import estimate_capture
+from tests.language_models.codi import tiny
 from tests.pages.conftest import N
 from tests.pages.test_home import words
+
+
+@pytest.fixture(scope="module")
+def codi_folder(tmp_path_factory):
+    return tiny.save(tmp_path_factory.mktemp("models") / "tiny-codi", "supervised")
+
+
+@pytest.fixture(scope="module")
+def thoughts(tmp_path_factory, codi_folder):
+    """A workspace with captured thoughts. Not to be written to."""
+    from sae.common.progress import Silent
+
+    workspace = Workspace(tmp_path_factory.mktemp("thoughts") / "workspace")
+    spec = {"name": "t", "model": str(codi_folder), "problems": "generated:40", "layers": "all",
+            "positions": "thoughts", "test_problems": "generated:8"}  # fmt: skip
+    capture(spec, workspace.activations_folder("t"), "cpu", Silent())
+    return workspace
 
 
 def test_without_activations_the_ways_to_some_are_shown(open_page, workspace):
@@ -91,6 +115,106 @@ def test_a_capture_with_bad_layers_is_refused_in_one_line(open_page, workspace, 
     next(button for button in at.button if button.label == "Capture").click().run()
     assert len(at.error) == 1 and "three" in at.error[0].value
     assert Workspace(workspace).jobs.all() == []
+
+
+def test_a_capture_of_thoughts_is_queued(open_page, workspace, codi_folder, no_supervisor):
+    at = open_page(
+        "data", workspace, show="capture", model=str(codi_folder), thought_layers="0", thought_steps="1-3", many="9",
+        test_problems="generated:4:unseen-numbers", name="t",
+    )  # fmt: skip
+    assert not at.exception
+    # The model answers by itself, and its question is all that it reads.
+    assert not at.toggle and "Text" not in [group.label for group in at.get("button_group")]
+    next(button for button in at.button if button.label == "Capture").click().run()
+    assert not at.exception and not at.error
+    (job,) = Workspace(workspace).jobs.all()
+    asked = {"positions": "thoughts", "layers": [0], "steps": [1, 2, 3], "final_norm": "before", "dtype": "float16"}
+    assert asked.items() <= job.spec.items()
+    assert job.spec["problems"] == "generated:9" and job.spec["test_problems"] == "generated:4:unseen-numbers"
+
+
+def test_what_captured_thoughts_are(open_page, thoughts):
+    activations = thoughts.open_activations("t")
+    at = open_page("data", thoughts, layer="1", position="3")
+    assert not at.exception and not at.error
+    said = words(at).replace("\\", "")
+    assert "position 0 is BOT, 1 to 5 are the thoughts z1 to z5" in said
+    assert "training target of this model" in said
+    assert "of 48 problems right" in said
+    names, values = (at.table[0].value[column] for column in at.table[0].value)
+    shown = {name: text.replace("\\", "") for name, text in zip(names, values, strict=True)}
+    assert shown["Read at"] == "BOT, z1, z2, z3, z4, z5, z6 (continuous thoughts)"
+    assert shown["Layers"] == "0, 1 of 2 (residual stream after the block, before the final norm)"
+    assert "test 8" in shown["Split"] and "8" in shown["Test problems"]
+    assert at.selectbox(key="position").options[3] == "3 (z3)"
+    table = next(d.value for d in at.dataframe if "Layer" in d.value)
+    assert list(table) == ["Layer", "0 BOT", "1 z1", "2 z2", "3 z3", "4 z4", "5 z5", "6 z6"]
+    x = activations.slice(1, 3).x.astype(float)
+    share = x.var(0).sum() / (x**2).sum(1).mean()
+    assert table["3 z3"][1] == f"{100 * share:.1f} %"
+
+
+def test_near_constant_slices_of_thoughts_are_named(thoughts):
+    table = thought_overview.slices(thoughts.open_activations("t"))
+    assert thought_overview.near_constant(table.assign(near_constant=False)) == ""
+    table["near_constant"] = [place == 0 for place in range(len(table))]
+    assert thought_overview.near_constant(table).startswith("Near-constant: layer 0, position 0 (BOT).")
+    assert "near-constant" in thought_overview.by_layer_and_step(table)["0 BOT"][0]
+
+
+def test_problems_of_thoughts_show_what_each_step_reads_as(open_page, thoughts):
+    at = open_page("data", thoughts, show="problems", example="2")
+    assert not at.exception
+    (drawn,) = [one for one in at.get("bidi_component") if one.proto.component_name == "sae_thought_steps"]
+    line = thoughts.open_activations("t").examples.iloc[2]
+    first = json.loads(line["thoughts"])[0][0][0]
+    steps = json.loads(drawn.proto.json)["steps"]
+    assert [step["name"] for step in steps] == ["BOT", "z1", "z2", "z3", "z4", "z5", "z6"]
+    assert steps[0]["words"][0]["word"] == first
+    assert line["model_answer"] in [text.value for text in at.text] and ":gray[wrong]" in words(at)
+
+
+def test_skipped_problems_are_listed(open_page, thoughts, tmp_path):
+    import shutil
+
+    shutil.copytree(thoughts.root, tmp_path / "own")
+    own = Workspace(tmp_path / "own")
+    path = own.activations_folder("t") / "manifest.json"
+    write_json(path, {**read_json(path), "skipped": [{"example": 5, "tokens": 3, "reason": "no words"}]})
+    at = open_page("data", own)
+    assert not at.exception
+    assert [one.label for one in at.expander if "skipped" in one.label] == ["1 problem was skipped"]
+
+
+def test_the_cost_of_a_capture_of_thoughts(codi_folder):
+    spec = {"name": "t", "model": str(codi_folder), "problems": "generated:30", "layers": "all", "steps": "0-2",
+            "positions": "thoughts"}  # fmt: skip
+    cost = estimate_capture(spec, "cpu")
+    assert (cost["rows"], cost["bytes"]) == (30 * 2 * 3, 30 * 2 * 3 * 32 * 2) and cost["seconds"] > 0
+    said = capture_form.cost_text(cost)
+    assert said.startswith("30 problems, 2 layers × 3 steps: 180 rows of 32 dimensions in float16, **11.5 kB** on the")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"positions": "first"}, "last or all or thoughts"),
+        ({"steps": "z1"}, "steps 'z1' can't be read"),
+        ({"layers": "some"}, "layers 'some' can't be read"),
+        ({"final_norm": "on"}, "before or after"),
+        ({"text": "question+answer"}, "thoughts follow the question"),
+        ({"dtype": "int8"}, "float16 or float32"),
+        ({"positions": "last"}, "captured at the positions thoughts"),
+        ({"name": "../t"}, "can't be used"),
+    ],
+)
+def test_bad_captures_are_refused_before_they_are_queued(codi_folder, change, message):
+    spec = {"name": "t", "model": str(codi_folder), "problems": "generated:3", "layers": "all", "positions": "thoughts"}
+    assert checked(spec)["layers"] == "all"
+    with pytest.raises(UserError, match=message):
+        checked({**spec, **change})
+    with pytest.raises(UserError, match="chosen for the positions thoughts alone"):
+        checked({**spec, "model": "smollm2-135m", "positions": "last", "steps": "3"})
 
 
 def test_import_takes_an_array_and_refuses_nan(open_page, workspace, tmp_path):

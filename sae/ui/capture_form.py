@@ -1,0 +1,199 @@
+"""The form that reads problems through a language model, its cost, and the job it becomes; for the Data page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from sae.common.errors import UserError
+from sae.common.files import check_name
+from sae.ui import page, role
+from sae.ui.commands import keep_uploads
+from sae.ui.pickers import pick_choice, pick_switch, pick_text
+from sae.ui.words import bytes_text, count, plural, seconds_text
+from sae.workspace.start import estimate_capture, start_capture
+from sae.workspace.supervisor import ensure_running
+
+if TYPE_CHECKING:
+    from sae.workspace import Workspace
+
+PROBLEMS = {"generated": "Generated problems", "gsm8k": "GSM8K from the hub", "gsm8k:test": "GSM8K test from the hub",
+            "file": "A JSONL file"}  # fmt: skip
+_FINAL_NORM = {"before": "Before the final norm", "after": "After it"}
+
+
+def form(workspace: Workspace, free_name: Callable[[str], str]) -> None:
+    """Draw the form.
+
+    Args:
+        free_name: makes a name that nothing has yet.
+    """
+    if not role.may_change():
+        st.caption("This server is read-only.")
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=330):
+            model = pick_text(
+                "Language model",
+                name="model",
+                default="smollm2-135m",
+                help="smollm2-135m, a CODI model that ships, a hub id such as HuggingFaceTB/SmolLM2-135M or "
+                "zen-E/CODI-gpt2, or a folder on the server.",
+            ).strip()
+        where = _thoughts() if _is_codi(model) else _tokens()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        source, upload = _pick_problems()
+        limit = ""
+        if not source.startswith("generated"):
+            with st.container(width=120):
+                limit = pick_text("At most", name="limit", placeholder="all", help="Only the first so many problems.")
+        with st.container(width=260):
+            test = pick_text(
+                "Test problems",
+                name="test_problems",
+                placeholder="none",
+                help="More problems, kept as the split test: gsm8k:test, generated:500 (drawn with another seed), "
+                "generated:500:unseen-numbers, or a JSONL file on the server. The others are split 80 to 20 as always.",
+            ).strip()
+        if where["positions"] != "thoughts":
+            where["answers"] = pick_switch(
+                "Answers",
+                name="answers",
+                help="Let the model answer each problem too, and mark right and wrong. Takes much longer.",
+            )
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width=330):
+            name = pick_text("Name", name="name", default=free_name(f"{model}-{source}"))
+        begin = st.button("Capture", type="primary")
+        measure = st.button(
+            "Measure the cost", help="Loads the model and reads one batch; fetches the model if needed."
+        )
+    spec = {"name": name.strip(), "model": model, "problems": source, "test_problems": test or None, **where}
+    with page.errors_shown("preparing the capture"):
+        if not (begin or measure):
+            return
+        check_name(spec["name"], "activations name")
+        spec["limit"] = _whole(limit) if limit.strip() else None
+        if test and not role.local() and not test.startswith(("generated", "gsm8k")):
+            raise UserError(f"test problems {test!r} can't be read from here: take gsm8k:test or generated:N")
+        if upload is not None:
+            spec["problems"] = str(keep_uploads([upload], workspace.root / "problems" / f"{time.time_ns()}"))
+        if not spec["problems"]:
+            raise UserError("give the path of a problems file, or upload one")
+        if measure:
+            with st.spinner("Loading the model and reading one batch"):
+                cost = estimate_capture(spec)
+            st.markdown(cost_text(cost) + (", without the answers" if spec.get("answers") else ""))
+        else:
+            role.require_change()
+            start_capture(workspace, spec)
+            ensure_running(workspace)
+            st.rerun()
+
+
+def cost_text(cost: dict[str, Any]) -> str:
+    """What `estimate_capture` found, for people."""
+    layers = len(cost["layers"])
+    steps = f" × {len(cost['steps'])} {plural(len(cost['steps']), 'step')}" if cost["steps"] else ""
+    skipped = f" ({count(cost['skipped'])} of them can't be read)" if cost["skipped"] else ""
+    took = f", about **{seconds_text(cost['seconds'])}**" if cost["seconds"] is not None else ""
+    return (
+        f"{count(cost['examples'])} problems{skipped}, {layers} {plural(layers, 'layer')}{steps}: "
+        f"{count(cost['rows'])} rows of {count(cost['d_in'])} dimensions in {cost['dtype']}, "
+        f"**{bytes_text(cost['bytes'])}** on the disk{took}"
+    )
+
+
+def _is_codi(model: str) -> bool:
+    from sae.language_models.codi.loading import is_codi
+
+    try:
+        return is_codi(model)
+    except UserError:  # a folder that can't be read; loading it says why
+        return False
+
+
+def _tokens() -> dict[str, Any]:
+    """Where an ordinary language model is read."""
+    with st.container(width=130):
+        layers = pick_text(
+            "Layers",
+            name="layers",
+            default="9",
+            help="Blocks whose output is kept, counted from 0, with commas between; or all.",
+        )
+    positions = pick_choice(
+        "Positions",
+        ["last", "all"],
+        name="positions",
+        default="last",
+        look="buttons",
+        format=lambda p: {"last": "Last token", "all": "All tokens"}[p],
+    )
+    text = pick_choice(
+        "Text",
+        ["question", "question+answer"],
+        name="text",
+        default="question",
+        look="buttons",
+        format=lambda t: {"question": "Question", "question+answer": "Question and answer"}[t],
+    )
+    dtype = pick_choice("Kept as", ["float32", "float16"], name="dtype", default="float32", look="buttons")
+    return {"layers": layers, "positions": positions, "text": text, "dtype": dtype}
+
+
+def _thoughts() -> dict[str, Any]:
+    """Where a CODI model is read: at its thoughts, which it answers from as well."""
+    with st.container(width=110):
+        layers = pick_text(
+            "Layers",
+            name="thought_layers",
+            default="all",
+            help="Blocks whose output is kept, counted from 0, such as 0,3 or 0-3; or all.",
+        )
+    with st.container(width=110):
+        steps = pick_text(
+            "Steps of thinking",
+            name="thought_steps",
+            default="0-6",
+            help="0 is BOT, the token after the question; 1 to 6 are the thoughts z1 to z6.",
+        )
+    last = pick_choice(
+        "Last block",
+        list(_FINAL_NORM),
+        name="final_norm",
+        default="before",
+        look="buttons",
+        format=lambda choice: _FINAL_NORM[choice],
+        help="Published activations of the last block are taken after the final norm, on another scale than the rest.",
+    )
+    dtype = pick_choice("Kept as", ["float16", "float32"], name="thought_dtype", default="float16", look="buttons")
+    return {"layers": layers, "positions": "thoughts", "steps": steps, "final_norm": last, "dtype": dtype}
+
+
+def _pick_problems() -> tuple[str, Any]:
+    """What is read: a spec as the command line takes it, and an uploaded file if there is one."""
+    with st.container(width=230):
+        source = (
+            pick_choice("Problems", list(PROBLEMS), name="problems", default="generated", format=lambda p: PROBLEMS[p])
+            or "generated"
+        )
+    if source == "generated":
+        with st.container(width=120):
+            return f"generated:{pick_text('How many', name='many', default='1500').strip()}", None
+    if source == "file":
+        with st.container(width=330):
+            path = ""
+            if role.local():
+                path = pick_text("Path on the server", name="problems_path", placeholder="/data/train.jsonl")
+        return path.strip(), st.file_uploader("Or upload it", type=["jsonl"], key="problems_file")
+    return source, None
+
+
+def _whole(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise UserError(f"at most {text.strip()!r} problems: give a whole number")
+    return int(text)
