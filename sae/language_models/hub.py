@@ -49,22 +49,17 @@ def hub_folder(
             reached.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError
 
     with quiet():
-        try:
-            folder = Path(snapshot_download(name, local_files_only=True))
-            if (complete or _complete)(folder):
-                return HubFolder(folder, folder.name, None)
-        except (LocalEntryNotFoundError, OSError, ValueError):
-            pass
+        if (cached := _snapshot(name)) and (complete or _complete)(cached):
+            return HubFolder(cached, cached.name, None)
         info = _ask(name)
         patterns = wanted(name, [file.rfilename for file in info.siblings or [] if "/" not in file.rfilename])
         try:
             folder = Path(
-                snapshot_download(
-                    name, revision=info.sha, allow_patterns=patterns, ignore_patterns=_NOT_WANTED, etag_timeout=10
-                )
+                # By the branch: only then does the cache know next time which snapshot it is on.
+                snapshot_download(name, allow_patterns=patterns, ignore_patterns=_NOT_WANTED, etag_timeout=10)
             )
         except GatedRepoError:
             # Everybody may ask what is in it; the files are for those who agreed.
@@ -72,7 +67,20 @@ def hub_folder(
         except Exception as error:
             raise UserError(f"model {name!r} could not be downloaded ({_first_line(error)}): try again") from None
     card = info.card_data
-    return HubFolder(folder, info.sha or folder.name, getattr(card, "license", None) if card else None)
+    return HubFolder(folder, folder.name, getattr(card, "license", None) if card else None)
+
+
+def _snapshot(name: str) -> Path | None:
+    """The snapshot in the local hub cache, however much of it is there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError) as error:
+        # Newer clients miss the files that were never wanted here, and say where the others are.
+        partial = getattr(error, "snapshot_path", None)
+        return Path(partial) if partial else None
 
 
 def _asks_for_consent(name: str) -> UserError:
