@@ -150,12 +150,13 @@ def _queue(workspace: Workspace, shown: tuple[str, ...], place: str) -> None:
         active = workspace.jobs.active()
         if {job.id for job in active} != set(shown):
             st.rerun()
-        # Maps are made for whoever looks at one later: nobody waits for them.
-        asked_for = [job for job in active if job.kind != "map"]
+        # Maps, and what the demo goes on with, are for whoever looks later: nobody waits for them.
+        asked_for = [job for job in active if job.kind != "map" and (job.priority <= 0 or job.status == "running")]
         for job in asked_for[:6]:
             job_row(workspace, job, place=place)
-        if len(asked_for) > 6:
-            st.caption(f"and {len(asked_for) - 6} more in the queue")
+        more = len([job for job in active if job.kind != "map"]) - len(asked_for[:6])
+        if more:
+            st.caption(f"and {more} more in the queue, listed under Jobs on the Home page")
         for job in [job for job in active if job.kind == "map"][:1]:
             _, words = progress_text(job.progress(), job.status)
             with st.container(horizontal=True, vertical_alignment="center"):

@@ -212,7 +212,9 @@ def pick_experiment(
 ) -> ExperimentFolder | None:
     """An experiment, the newest first; None if there are none (of these kinds; by default, of those that train)."""
     wanted = None if kinds is None else set(kinds)
-    names = [e.name for e in workspace.experiments() if (e.kind in wanted if wanted else e.source is None)]
+    here = [e for e in workspace.experiments() if (e.kind in wanted if wanted else e.source is None)]
+    # One that only waits has nothing to show: it is not what a page opens with.
+    names = [e.name for e in sorted(here, key=lambda e: e.source is None and not e.begun)]
     if names and address.get("experiment") is None and (run := address.get("run")):
         _follow_run(workspace, run, names)
     name = pick_choice(label, names, name="experiment", carry=True, resets=("run", "feature"))

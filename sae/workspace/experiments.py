@@ -91,6 +91,11 @@ class ExperimentFolder:
     def run_ids(self) -> list[str]:
         return [run["id"] for run in self.content["runs"]]
 
+    @property
+    def begun(self) -> bool:
+        """Whether one of its runs is trained or in training."""
+        return any((self.workspace.root / "runs" / run / "config.json").exists() for run in self.run_ids())
+
     def runs(self) -> list[RunFolder]:
         """Those runs whose folder exists; a run that waits has none yet."""
         folders = (self.workspace.root / "runs" / run for run in self.run_ids())
