@@ -338,3 +338,6 @@ def _examples(run: RunFolder, codes: FeatureActivations, rows: pd.DataFrame, a: 
         examples, key="pair_tokens", theme=page.theme(),
         maximum=float(np.abs(values).max()) if len(values) else 0.0, signed=bool(len(values) and values.min() < 0),
     )  # fmt: skip
+    piece = loaded.slice_of(run)
+    if not card_examples.has_tokens(piece):
+        st.caption(plain(card_examples.row_note(piece)))

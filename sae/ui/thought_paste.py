@@ -38,7 +38,7 @@ def show(shown: Shown) -> None:
         st.caption(f"Nothing is loaded until there is a problem. {title} then thinks it through on this machine.")
         return
     with page.errors_shown("thinking the problem through"):
-        with st.spinner(f"{title} is thinking"):
+        with st.spinner(f"{title} is read and thinks"):
             thought = _thought(shown, text.strip())
         st.markdown(f"**{title}**")
         thought_problem.answer(thought.answer, "", None, thought.log_prob)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sae.analysis.over_slices import OverSlices
     from sae.workspace.runs import RunFolder
 
+WORST = -10.0  # explained variance below which a cell says only that
 _KEPT = "_thought_strips"
 READINGS = {
     "active": ("Share of examples where it fires", "share"),
@@ -42,9 +43,10 @@ def show(shown: Shown) -> None:
             st.caption("No finished run of this configuration is here yet.")
             return
         feature = _pick_feature(run)
-        reading = pickers.pick_choice(
-            "Shown", list(READINGS), name="reading", default="active", format=lambda name: READINGS[name][0]
-        ) or "active"  # fmt: skip
+        with st.container(width=330):
+            reading = pickers.pick_choice(
+                "Shown", list(READINGS), name="reading", default="active", format=lambda name: READINGS[name][0]
+            ) or "active"  # fmt: skip
     found = _over_slices(shown, run)
     table = found.feature(feature)
     home = (int(run.config["data"]["layer"]), int(run.config["data"]["position"]))
@@ -157,12 +159,18 @@ def _fit(
     n: int,
 ) -> None:
     """How far the SAE explains each slice: what the strip's numbers are worth there."""
-    drawn = table.assign(ev_total=table["ev"])
+    drawn = table.assign(ev_total=table["ev"].clip(lower=WORST))  # how far below makes no difference, and has no room
+    notes = {
+        (int(line["layer"]), int(line["position"])): f"exactly {line['ev']:.4g}"
+        for line in table[table["ev"] < WORST].to_dict("records")
+    }
     figure = layer_step_map(
-        drawn, "ev_total", layers=shown.layers, steps=step_names(shown), constant=odd, home=home,
+        drawn, "ev_total", layers=shown.layers, steps=step_names(shown), constant=odd, home=home, notes=notes,
         x_title=_x_title(shown), color_range=(-1.0, 1.0), theme=page.theme(), height=_height(shown),
     )  # fmt: skip
     figure.update_annotations(font_size=10)
+    for written in figure.layout.annotations:
+        written.text = written.text.replace(number(WORST), f"below {WORST:g}")
     figure_panel(
         heat_map.as_svg(figure), table[["layer", "position", "n", "ev"]], key="thought_fit",
         title="How far the SAE explains each slice",

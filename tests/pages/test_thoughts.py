@@ -246,3 +246,21 @@ def test_a_cards_examples_by_right_or_wrong(open_page, thoughts):
     assert all(len(one["chips"]) == STEPS and one["chips"][3]["here"] for one in shown)
     assert "the hidden state at layer 1, step 3 (z3)" in plain_words(at)
     assert "training target" in words(at)
+
+
+def test_examples_of_a_pair_of_thought_rows(open_page, thoughts):
+    run = thoughts.run(run_at(thoughts, 1, 3, 4))
+    at = open_page("pairs", thoughts, run=run.id, support="5")
+    assert not at.exception and not at.error
+    shown = component(at, "sae_token_strip")["examples"]
+    assert shown and all(one["chips"][3]["here"] for one in shown)
+    assert "the hidden state at layer 1, step 3 (z3)" in plain_words(at)
+    assert "training target" in words(at)
+
+
+def test_far_below_nought_a_cell_says_only_that(open_page, thoughts):
+    run = thoughts.run(run_at(thoughts, 0, 1, 2))
+    at = open_page("thoughts", thoughts, view="feature", run=run.id)
+    written = [a["text"] for a in spec(at, "thought_fit")["layout"]["annotations"]]
+    assert any("below -10" in text for text in written)  # the slice that hardly varies
+    assert max(len(text.split("<span")[0]) for text in written) <= len("below -10")
