@@ -129,7 +129,8 @@ def _site(case: Case, codi: Codi) -> Any:
     layer, step = case.slice.layer, case.slice.position
     if layer is None or step is None:
         raise UserError(f"{case.slice.title} of {case.activations.name!r} names no layer and step: it can't be patched")
-    after = case.activations.manifest.get("final_norm") == "after" and layer == codi.n_layers - 1
+    taken = case.activations.manifest.get("spec", {}).get("final_norm", "before")
+    after = taken == "after" and layer == codi.n_layers - 1
     site = Site(codi.n_layers if after else layer, step)
     site.check(codi)
     return site

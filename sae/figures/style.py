@@ -96,6 +96,15 @@ METRICS = {
     "epoch": ("Epoch", "number"),
     "layer": ("Layer", "count"),
     "position": ("Position", "count"),
+    "accuracy": ("Right answers", "share"),
+    "accuracy_clean": ("Right answers, not patched", "share"),
+    "accuracy_patched": ("Right answers, patched", "share"),
+    "accuracy_change": ("Change of right answers", "share"),
+    "flipped": ("Answers flipped", "share"),
+    "right_to_wrong": ("Answers from right to wrong", "share"),
+    "wrong_to_right": ("Answers from wrong to right", "share"),
+    "kl": ("KL of the answer (nats per token)", "number"),
+    "kl_recovered": ("KL recovered, against the mean", "ev"),
 }
 _SPLIT_PREFIXES = {"validation_": "validation", "train_": "train"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from sae.ui import empty, loaded, page, reproduce
+from sae.ui import empty, loaded, page, patched_view, reproduce
 from sae.ui.panel import chart, figure_panel, table_panel
 from sae.ui.tables import as_shown
 from sae.ui.words import bytes_text, count, number, plain, share
@@ -70,6 +70,7 @@ def overview(run: RunFolder, split: str) -> None:
             st.caption("This SAE was not trained here: it has no learning curves.")
     with right:
         most_active(run)
+    patched_view.show(run)
 
 
 def headline(run: RunFolder, split: str) -> None:

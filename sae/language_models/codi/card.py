@@ -36,17 +36,15 @@ _PURE = "No thought was taught what to hold: what can be read from them is what 
 _CONTROL = "The control of the models that think: it answers right after BOT, with all else as in pure CODI."
 
 
-def measured(
-    codi: Codi, *, control: Codi | None, progress: Progress, n: int = N, n_probed: int = N_PROBED
-) -> dict[str, Any]:
+def measured(codi: Codi, *, control: Codi | None, progress: Progress) -> dict[str, Any]:
     """What a card says of a model: `parts` (`evaluate` by held-out part) and `probes` (records of `probe_values`)."""
     from sae.problems import generate
 
     parts = {}
     for number, (name, held_out) in enumerate(PARTS.items()):
-        examples = generate(n, SEED + number, **held_out).examples
-        parts[name] = evaluate(codi, examples, control=control, tick=_telling(progress, n, f"answering {name}"))
-    examples = generate(n_probed, SEED, numbers="all").examples
+        examples = generate(N, SEED + number, **held_out).examples
+        parts[name] = evaluate(codi, examples, control=control, tick=_telling(progress, N, f"answering {name}"))
+    examples = generate(N_PROBED, SEED, numbers="all").examples
     values, names = values_of(examples)
     groups = [str(example.labels["group"]) for example in examples]
     states = _states(codi, examples, progress)
