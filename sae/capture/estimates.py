@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from sae.language_models import LanguageModel
     from sae.language_models.codi.model import Codi
 
-#: A batch is cut to what is read in about this time, so that a large model on a CPU is not waited for.
-_SECONDS = 5.0
+#: Batches grow until one takes this long, or is whole: a large model on a CPU is not waited for.
+_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def thought_bytes(n_problems: int, n_layers: int, n_steps: int, d_model: int, dt
 
 
 def _thinking_seconds(codi: Codi, plan: ThoughtPlan, layers: list[int], steps: list[int], batch_size: int) -> float:
-    """From a batch of middling questions for each core, cut short where one question takes long."""
+    """From a batch of middling questions for each core, smaller where a few questions take long already."""
     from sae.language_models.cores import workers_for
 
     thinking.prepare(codi)
@@ -120,9 +120,13 @@ def _thinking_seconds(codi: Codi, plan: ThoughtPlan, layers: list[int], steps: l
         deque(thinking.think_batches(codi, plan, chosen, layers, steps), maxlen=0)
         return time.perf_counter() - started
 
-    one = [batches[middle][:1]]
-    took(one)  # the first pass sets things up
-    most = max(1, int(_SECONDS / max(took(one), 1e-6)))
+    most = max(len(batch) for batch in batches)
     workers = workers_for(codi.language_model)
-    chosen = [batch[:most] for batch in batches[middle : middle + workers]]
-    return took(chosen) / sum(map(len, chosen)) * len(plan.numbers)
+    took([batches[middle][:1]])  # the first pass sets things up
+    size = 1
+    while True:
+        chosen = [batch[:size] for batch in batches[middle : middle + workers]]
+        seconds = took(chosen)
+        if seconds > _SECONDS or size >= most:
+            return seconds / sum(map(len, chosen)) * len(plan.numbers)
+        size *= 8
