@@ -35,4 +35,5 @@ with page.errors_shown("reading the run"):
             empty.link("pairs", "Pairs", experiment=run.config.get("experiment"), run=run.id)
             if run.config.get("experiment"):
                 empty.link("grid", "Grid", experiment=run.config["experiment"])
+        run_views.place(workspace, run)
         run_views.show(view or "overview", run, split or "all")

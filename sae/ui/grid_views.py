@@ -13,6 +13,7 @@ from sae.ui import address, empty, grid_data, heat_map, page, pickers
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.reproduce import Reproduce, experiment_command
 from sae.ui.tables import as_shown
+from sae.ui.thought_words import trained_on
 from sae.ui.words import count, number, plain, share
 
 if TYPE_CHECKING:
@@ -86,10 +87,19 @@ def show(view: str, workspace: Workspace, experiment: ExperimentFolder, split: s
             table = grid_data.runs_with_metrics(experiment, split)
             if busy or not (table["state"] == "done").all():
                 _progress_line(table)
+            _place(workspace, experiment, chosen)
             _hardly_varying(workspace, grid_data.matching(table, chosen))
             draw(workspace, experiment, table, split, chosen)
 
     live()
+
+
+def _place(workspace: Workspace, experiment: ExperimentFolder, chosen: Mapping[str, Any]) -> None:
+    """One line on the thought that the SAEs were trained on; nothing for other activations."""
+    place = [chosen.get(name, experiment.spec.get(name)) for name in ("layer", "position")]
+    manifest = workspace.open_activations(experiment.activations).manifest
+    if said := trained_on(manifest, *place):
+        st.caption(plain(said))
 
 
 def _hardly_varying(workspace: Workspace, table: pd.DataFrame) -> None:

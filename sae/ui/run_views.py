@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from sae.common.errors import UserError
 from sae.ui import empty, loaded, page, patched_view, reproduce
 from sae.ui.panel import chart, figure_panel, table_panel
 from sae.ui.tables import as_shown
+from sae.ui.thought_words import trained_on
 from sae.ui.words import bytes_text, count, number, plain, share
 
 if TYPE_CHECKING:
@@ -26,6 +28,17 @@ def show(view: str, run: RunFolder, split: str) -> None:
     """Draw one view of a finished run."""
     views = {"overview": overview, "activity": activity, "geometry": geometry, "configuration": configuration}
     views[view](run, split)
+
+
+def place(workspace: Workspace, run: RunFolder) -> None:
+    """One line on the thought that a run was trained on; nothing for other activations."""
+    data = run.config["data"]
+    try:
+        manifest = workspace.open_activations(data["activations"]).manifest
+    except UserError:
+        return  # an SAE outlives its activations
+    if said := trained_on(manifest, data["layer"], data["position"]):
+        st.caption(plain(said))
 
 
 def unfinished(workspace: Workspace, run: RunFolder) -> None:

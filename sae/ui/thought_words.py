@@ -76,3 +76,18 @@ def verdict(line: pd.Series) -> str:
 
     value = line.get("correct")
     return "" if value is None or pd.isna(value) else "right" if bool(value) else "wrong"
+
+
+def trained_on(manifest: Mapping[str, Any], layer: int | None, step: int | None) -> str:
+    """For a page about SAEs of one slice: which thought it is, by which convention, and what must be said of the model.
+
+    Empty for activations that are no thoughts.
+    """
+    if not is_thoughts(manifest):
+        return ""
+    where = (
+        f"Trained on {slice_text(layer, step, 'seed')} of {manifest['name']}, by the seed convention."
+        if step is not None
+        else ""
+    )
+    return f"{where} {supervised(manifest)}".strip()
