@@ -38,7 +38,8 @@ def new_experiment() -> None:
         empty.no_activations()
         return
     first = st.container(horizontal=True, vertical_alignment="bottom")
-    titles = {name: kind.title for name, kind in {**KINDS, **MEASUREMENTS}.items()}
+    titles = {name: kind.title for name, kind in KINDS.items()}
+    titles |= {name: kind.title for name, kind in MEASUREMENTS.items()}
     with first, st.container(width=230):
         default = next(iter(KINDS))
         chosen = pick_choice("Experiment", list(titles), name="kind", format=titles.__getitem__, default=default)

@@ -129,7 +129,8 @@ def test_a_bad_array_is_refused_in_one_line(app: apps.App, page: Page, tmp_path:
 @pytest.mark.timeout(600)  # it trains the whole grid, on whatever is left of the machine
 def test_the_demo_completes_by_itself_without_a_network(page: Page, tmp_path: Path) -> None:
     nowhere = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    nowhere |= {"SAE_DEMO": "on", "SAE_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "hub"), "no_proxy": ""}
+    caches = {name: str(tmp_path / name) for name in ("SAE_CACHE", "HF_HOME")}
+    nowhere |= {"SAE_DEMO": "on", "no_proxy": "", **caches}
     workspace = Workspace(tmp_path / "workspace")
     with apps.serve(workspace.root, tmp_path / "server.log", nowhere) as running:
         visit(page, running.url)

@@ -14,7 +14,7 @@ from sae.workspace.start import start_experiment
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
 
-CALLS = []
+CALLS: list[str] = []
 
 
 def count_active(case, settings, progress):
