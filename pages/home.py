@@ -51,8 +51,8 @@ def while_demo_runs() -> None:
     """What the demo will have made, and what can be done meanwhile."""
     first, second, third = st.columns(3, gap="large")
     first.markdown(
-        "**1 Activations**  \nA small model that ships with this thinks through 3,000 generated word problems; its state "
-        "at every layer and every thought is kept."
+        "**1 Activations**  \nA small model that ships with this thinks through 3,000 generated word problems; its "
+        "state at every layer and every thought is kept."
     )
     second.markdown(
         "**2 A grid of SAEs**  \nTwelve sparse autoencoders at one layer and thought, K from 5 to 100 and 512 to 2,048 "

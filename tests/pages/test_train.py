@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,20 @@ from sae.ui import jobs_view, train_form
 from sae.ui.cells import axes, cells_data
 from sae.workspace import Workspace
 from tests.pages.test_home import words
+from tests.workspace import thoughts
+
+
+@pytest.fixture(scope="module")
+def thought(tmp_path_factory):
+    """Thoughts of two layers and seven steps, and SAEs on them. Not to be written to."""
+    return thoughts.make(tmp_path_factory.mktemp("thoughts") / "workspace").root
+
+
+@pytest.fixture
+def thinking(thought, tmp_path):
+    """A copy of `thought`."""
+    shutil.copytree(thought, tmp_path / "thinking")
+    return Workspace(tmp_path / "thinking")
 
 
 def start(at):
@@ -171,3 +186,35 @@ def test_a_run_folder_is_loaded_and_a_bad_path_refused(open_page, trained, copie
     next(button for button in at.button if button.label == "Load it").click().run()
     assert not at.exception and not at.error
     assert copied.run(run).metrics == Workspace(trained).run(run).metrics
+
+
+def test_a_sweep_over_thoughts_is_counted_and_started(open_page, thinking, no_supervisor):
+    at = open_page(
+        "train", thinking, activations="thoughts", kind="layer-position-sweep", k="2", d_sae="8", positions=["0", "3"],
+        name="over",
+    )  # fmt: skip
+    assert not at.exception and not at.error
+    assert start(at).label == "Start 4 runs"
+    start(at).click().run()
+    assert not at.exception and not at.error
+    assert thinking.experiment("over").factors["position"] == [0, 3]
+    assert thinking.experiment("over").factors["layer"] == [0, 1]
+
+
+def test_a_measurement_is_started_on_chosen_runs_and_watched(open_page, thinking, no_supervisor):
+    first = thinking.experiment("one").run_ids()[0]
+    at = open_page("train", thinking, kind="specificity", experiment="one", runs=[first], name="labels")
+    assert not at.exception and not at.error
+    (button,) = [button for button in at.button if button.label == "Measure 1 run"]
+    button.click().run()
+    assert not at.exception and not at.error
+    assert thinking.experiment("labels").measured_runs() == [first]
+    assert [(job.kind, job.name) for job in thinking.jobs.active()] == [("measurement", "labels")]
+    assert at.query_params["show"] == "watch"
+    assert "Measured are runs of one" in words(at)
+
+
+def test_a_measurement_of_one_with_a_wrong_setting_is_refused(open_page, thinking, no_supervisor):
+    at = open_page("train", thinking, kind="specificity", experiment="one", set_alpha="much", name="labels")
+    assert "must be a number" in at.error[0].value
+    assert not thinking.jobs.active()
