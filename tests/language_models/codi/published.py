@@ -80,7 +80,8 @@ def state(family: str, *, norm: bool = True) -> dict[str, Tensor]:
         if bias:
             found[f"{PREFIX}{name}.bias"] = normal(D_MODEL, scale=0.1).bfloat16()
 
-    embeddings = normal(V + 3, D_MODEL).bfloat16()
+    # So large that rounding does not grow from thought to thought, so small that questions have answers of their own.
+    embeddings = normal(V + 3, D_MODEL, scale=1.0 if family == "llama" else 0.5).bfloat16()
     if family == "llama":
         found[f"{PREFIX}model.embed_tokens.weight"] = embeddings
         for i in range(N_LAYERS):
