@@ -9,7 +9,7 @@ from sae.ui import address, entry, role, style
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
     "Experiments": {"grid": "Grid", "run": "Run", "thoughts": "Thoughts", "claims": "Claims"},
-    "Features": {"features": "Features", "pairs": "Pairs"},
+    "Features": {"features": "Features", "pairs": "Pairs", "wrong": "Right or wrong"},
 }
 
 entry.through_app()

@@ -233,12 +233,17 @@ def test_twins_across_folds_would_leak_and_do_not():
 
 def test_early_detection_takes_the_first_step_above_with_all_intervals_together():
     rng = np.random.default_rng(11)
-    draws = {0: rng.normal(0, 0.01, 4000), 1: rng.normal(0.022, 0.01, 4000), 2: rng.normal(0.1, 0.01, 4000)}
-    found = early_detection(draws)
+    question = {step: rng.normal(0.55, 0.01, 4000) for step in range(3)}
+    above = {0: 0.0, 1: 0.022, 2: 0.1}
+    features = {step: question[step] + rng.normal(lead, 0.01, 4000) for step, lead in above.items()}
+    found = early_detection(features, question)
     assert found.level == pytest.approx(1 - 0.05 / 3)
     # step 1 alone would stand out at 95 % (0.022 - 1.96 * 0.01 > 0); beside two others it does not
-    assert metrics.interval(draws[1])[0] > 0 and found.intervals[1][0] < 0 and found.step == 2
-    assert early_detection({0: draws[0]}).step is None
+    assert metrics.interval(features[1] - question[1])[0] > 0 and found.differences[1][0] < 0 and found.step == 2
+    assert early_detection({0: features[0]}, question).step is None
+    # a question that tells less than chance makes no detection
+    low = {step: draws - 0.15 for step, draws in question.items()}
+    assert early_detection({2: features[2] - 0.15}, low).step is None
 
 
 # --- effects

@@ -215,7 +215,9 @@ def _permuted(
         "p_permutation_auroc": p[1],
         "p_largest_auroc": p_largest[1],
     }
-    return found, np.quantile(peaks, LEVEL, axis=1)
+    # the largest effect that is no discovery: beyond it `p_largest` is at most 1 - LEVEL
+    allowed = max(int(round(1e9 * (1 - LEVEL) * (1 + permutations)) // 10**9) - 1, 0)
+    return found, -np.sort(-peaks, axis=1)[:, min(allowed, permutations - 1)]
 
 
 def _cohens_d(values: csc_matrix, wrong: np.ndarray, mean_wrong: np.ndarray, mean_right: np.ndarray) -> np.ndarray:

@@ -85,21 +85,31 @@ def _fixed(features: Features, wrong: np.ndarray, group: np.ndarray, C: float, g
 
 
 class Detection(NamedTuple):
-    """`step` is None where no step's interval lies above; `level` is each interval's, by Bonferroni."""
+    """`step` is None where no step passes; `level` is each interval's, by Bonferroni.
+
+    `areas` and `differences` are intervals by step: of the features' AUROC, and of that less the question's.
+    """
 
     step: int | None
     level: float
-    intervals: dict[int, tuple[float, float]]
+    areas: dict[int, tuple[float, float]]
+    differences: dict[int, tuple[float, float]]
 
 
-def early_detection(differences: Mapping[int, np.ndarray], level: float = 0.95) -> Detection:
-    """The smallest step at which features tell more than the question alone.
+def early_detection(
+    features: Mapping[int, np.ndarray], question: Mapping[int, np.ndarray], level: float = 0.95
+) -> Detection:
+    """The smallest step at which features tell more than the question alone, and more than chance.
+
+    Both intervals must lie above: that of the paired difference above 0, and that of the features' AUROC above ½, since
+    a baseline that knows nothing may fall below ½ by chance.
 
     Args:
-        differences: by step, bootstrap draws of AUROC of the features less AUROC of the question-only baseline. With m
-            steps each interval is taken at 1 - (1 - level) / m, so that all hold together.
+        features, question: by step, bootstrap draws of AUROC over the same samples. With m steps each interval is taken
+            at 1 - (1 - level) / m, so that all hold together.
     """
-    each = 1 - (1 - level) / max(len(differences), 1)
-    intervals = {step: metrics.interval(draws, each) for step, draws in sorted(differences.items())}
-    above = [step for step, (low, _) in intervals.items() if low > 0]
-    return Detection(above[0] if above else None, each, intervals)
+    each = 1 - (1 - level) / max(len(features), 1)
+    areas = {step: metrics.interval(features[step], each) for step in sorted(features)}
+    differences = {step: metrics.interval(features[step] - question[step], each) for step in sorted(features)}
+    above = [step for step, (low, _) in differences.items() if low > 0 and areas[step][0] > 0.5]
+    return Detection(above[0] if above else None, each, areas, differences)

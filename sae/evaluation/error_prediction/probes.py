@@ -14,6 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
+    from sae.evaluation.error_prediction.logistic_l2 import Axes
+
 CS = np.logspace(-4, 1, 10)
 PATIENCE = 2
 
@@ -90,7 +92,7 @@ class DenseL2:
 
 
 class _DenseFit:
-    def __init__(self, axes: object, wrong: np.ndarray) -> None:
+    def __init__(self, axes: Axes, wrong: np.ndarray) -> None:
         self.axes, self.wrong = axes, wrong
 
     def path(self, weights: np.ndarray, Cs: np.ndarray) -> Iterator[np.ndarray]:

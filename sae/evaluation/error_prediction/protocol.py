@@ -24,7 +24,7 @@ KS = (1, 2, 5, 10, 20, 50)
 TITLES = {
     "sae": "SAE features, L1",
     "sae_l2": "SAE features, L2",
-    **{f"sae_k{k}": f"{k} SAE feature{'s' if k > 1 else ''} (largest mean difference)" for k in KS},
+    **{f"sae_k{k}": f"{k} SAE feature{'s' if k > 1 else ''}, L2" for k in KS},
     "raw": "Raw activations, L2",
     "pca": "Principal components, L2",
     "log_prob": "Log-probability of the answer",
