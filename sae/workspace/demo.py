@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NAME = "demo"
 MODEL = "codi-supervised"
 #: Where the grid is trained, and which of its SAEs error prediction is about: named here, before anything is seen.
-LAYER, POSITION = 2, 3
+LAYER, POSITION = 2, 0
 CHOSEN = {"d_sae": 1024, "k": 20}
 #: Behind jobs that somebody started, before maps.
 PRIORITY = 5

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: The models that ship, a folder each.
 FOLDER = Path(__file__).resolve().parents[3] / "data" / "models"
 #: The one that is taken where none is named: it makes errors that can be predicted.
-DEFAULT = "codi-pure"
+DEFAULT = "codi-supervised"
 
 
 def shipped() -> tuple[str, ...]:
