@@ -150,7 +150,7 @@ def volcano(
         )  # fmt: skip
     reach = max(float(np.abs(x - middle).max()), band) * 1.08
     figure.update_xaxes(range=[middle - reach, middle + reach], tickformat=".0%" if kind == "share" else ".2~f")
-    figure.update_yaxes(rangemode="tozero")
+    figure.update_yaxes(range=[-0.03 * max(1.6, y.max()), 1.08 * max(1.6, y.max())])
     figure.update_layout(legend={"x": 0, "y": 1, "yanchor": "bottom", "orientation": "h"}, margin={"t": 30})
     return figure
 

@@ -39,7 +39,7 @@ def _map(shown: Shown, table: pd.DataFrame, names: dict[int, str]) -> None:
     )  # fmt: skip
     figure_panel(
         heat_map.as_svg(figure), table.drop(columns="state"), key="wrong_map", n=f"{shown.n} in each slice",
-        meaning=f"One grouped pass a slice ({other}): to look where to look, not to compare. A click opens the slice.",
+        meaning=f"One grouped pass a slice ({other}): to see where to look, not to compare. A click opens the slice.",
         formula="One pass of 5 grouped folds a slice, the same folds everywhere, C from one inner split. Slices were "
         "not chosen beforehand and their intervals not adjusted: the brightest looks better than it is. The full "
         "protocol belongs to a slice that is named before this map is seen.",
