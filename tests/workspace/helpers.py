@@ -79,7 +79,7 @@ class SupervisorProcess:
         return self.process.wait(timeout=20)
 
 
-def until(condition, seconds=90.0):
+def until(condition, seconds=240.0):
     """Wait for `condition` to hold; its value is returned."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
