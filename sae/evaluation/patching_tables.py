@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .bootstrap import drawn_weights, interval
 from .patching import Effect
 
 if TYPE_CHECKING:
@@ -114,21 +115,7 @@ def feature_table(
 def resampled_means(columns: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
     """Means [resamples, m] of columns [n, m] over problems drawn with replacement, the same ones for all columns."""
     n = len(columns)
-    generator = np.random.default_rng(seed)
-    parts = []
-    for start in range(0, resamples, 200):
-        weights = generator.multinomial(n, np.full(n, 1 / n), size=min(200, resamples - start))
-        parts.append(weights @ columns / n)
-    return np.concatenate(parts)
-
-
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of resampled values, those that are not finite left out; NaN if none is."""
-    good = values[np.isfinite(values)]
-    if not len(good):
-        return float("nan"), float("nan")
-    low, high = np.quantile(good, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return np.concatenate([weights @ columns / n for weights in drawn_weights(n, resamples, seed)])
 
 
 def _bounded(name: str, value: float, drawn: np.ndarray) -> dict[str, float]:

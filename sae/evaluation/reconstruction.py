@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sae.common.precision import exact
+from sae.evaluation.bootstrap import drawn_weights, interval
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,13 +169,8 @@ def ev_interval(
     n = len(error)
     if n < 2:
         return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    evs = []
-    for start in range(0, resamples, 100):
-        weights = generator.multinomial(n, np.full(n, 1 / n), size=min(100, resamples - start))
-        evs.append(1 - (weights @ error) / (weights @ spread))
-    low, high = np.quantile(np.concatenate(evs), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    drawn = drawn_weights(n, resamples, seed)
+    return interval(np.concatenate([1 - (weights @ error) / (weights @ spread) for weights in drawn]), level)
 
 
 def _variance(sum_of_squares: float, total: float, n: int) -> float:

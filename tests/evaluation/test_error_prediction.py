@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from sae.common.errors import UserError
+from sae.evaluation.bootstrap import interval
 from sae.evaluation.error_prediction import metrics, probes
 from sae.evaluation.error_prediction.baselines import principal_components, random_sae_features
 from sae.evaluation.error_prediction.effects import benjamini_hochberg, feature_effects, hypergeometric_p
@@ -129,7 +130,7 @@ def test_metrics_by_hand():
     assert metrics.calibration_error(chances, wrong) == pytest.approx((0.05 + 0.85 + 0.85 + 0.05) / 4)
     assert [line["n"] for line in metrics.calibration(np.array([[0.0, 1.0, 0.31, 0.39]]), wrong)] == [1, 2, 1]
     assert metrics.auroc(np.zeros(4), wrong)[0] == 0.5
-    assert metrics.interval(np.arange(1001.0), 0.9) == pytest.approx((50, 950))
+    assert interval(np.arange(1001.0), 0.9) == pytest.approx((50, 950))
 
 
 def test_bootstrap_draws_whole_groups():
@@ -206,7 +207,7 @@ def test_noise_is_found_to_be_noise_and_permutation_p_is_spread():
         null = label_permutations(features, wrong, np.arange(150), 1.0, n=19, seed=seed)
         ps.append(null.p)
         found = one_pass({"noise": features}, wrong, np.arange(150), draws=200, seed=seed)
-        low, high = metrics.interval(found.draws["noise"])
+        low, high = interval(found.draws["noise"])
         covered += low <= 0.5 <= high
     assert covered >= 26
     assert {round(20 * p) for p in ps} <= set(range(1, 21))
@@ -224,7 +225,7 @@ def test_twins_across_folds_would_leak_and_do_not():
     leaking = one_pass(features, wrong, np.arange(len(group)), draws=10)
     grouped = one_pass(features, wrong, group, draws=300)
     assert leaking.auroc["raw"] > 0.97
-    low, high = metrics.interval(grouped.draws["raw"])
+    low, high = interval(grouped.draws["raw"])
     assert low <= 0.55 and grouped.auroc["raw"] < 0.7
     inner = inner_folds(wrong, group, group % 2 == 0, 5, rng)
     assert all(len(np.unique(inner[group == one])) == 1 for one in range(texts))
@@ -239,7 +240,7 @@ def test_early_detection_takes_the_first_step_above_with_all_intervals_together(
     found = early_detection(features, question)
     assert found.level == pytest.approx(1 - 0.05 / 3)
     # step 1 alone would stand out at 95 % (0.022 - 1.96 * 0.01 > 0); beside two others it does not
-    assert metrics.interval(features[1] - question[1])[0] > 0 and found.differences[1][0] < 0 and found.step == 2
+    assert interval(features[1] - question[1])[0] > 0 and found.differences[1][0] < 0 and found.step == 2
     assert early_detection({0: features[0]}, question).step is None
     # a question that tells less than chance makes no detection
     low = {step: draws - 0.15 for step, draws in question.items()}

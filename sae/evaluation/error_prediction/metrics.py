@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sae.evaluation.bootstrap import drawn_weights
+
 BINS = 10
 
 
@@ -98,19 +100,8 @@ def calibration_error(chances: np.ndarray, wrong: np.ndarray, bins: int = BINS) 
 
 def bootstrap_weights(group: np.ndarray, n: int, seed: int) -> np.ndarray:
     """float32 [n, problems]: how often each problem is drawn when whole groups are drawn with replacement."""
-    n_groups = int(group.max()) + 1
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n)
-    return drawn.astype(np.float32)[:, group]
-
-
-def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap draws; draws that could not be had (NaN) are left out."""
-    good = draws[np.isfinite(draws)]
-    if not len(good):
-        return float("nan"), float("nan")
-    low, high = np.quantile(good, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    drawn = drawn_weights(int(group.max()) + 1, n, seed)
+    return np.concatenate([weights.astype(np.float32)[:, group] for weights in drawn])
 
 
 def _mean(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sae.evaluation.bootstrap import interval
 from sae.evaluation.error_prediction import metrics
 from sae.evaluation.error_prediction.folds import grouped_folds, splits
 from sae.evaluation.error_prediction.probes import CS, Features, chances, choose_C, predict
@@ -105,7 +106,7 @@ def measured(
         ):
             drawn = function(values, wrong, weights)
             line[metric] = float(function(values, wrong)[0])
-            line[f"{metric}_low"], line[f"{metric}_high"] = metrics.interval(drawn)
+            line[f"{metric}_low"], line[f"{metric}_high"] = interval(drawn)
             if metric == "auroc":
                 areas[name] = drawn
         line["ece"] = metrics.calibration_error(one.chances, wrong)
@@ -122,7 +123,7 @@ def differences(table: pd.DataFrame, draws: pd.DataFrame, probe: str) -> pd.Data
     lines = []
     for other in draws.columns:
         if other != probe:
-            low, high = metrics.interval((draws[probe] - draws[other]).to_numpy())
+            low, high = interval((draws[probe] - draws[other]).to_numpy())
             difference = float(area[probe] - area[other])
             lines.append({"probe": probe, "against": other, "difference": difference, "low": low, "high": high})
     return pd.DataFrame(lines)

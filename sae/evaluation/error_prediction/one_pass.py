@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sae.evaluation.bootstrap import interval
 from sae.evaluation.error_prediction import metrics
 from sae.evaluation.error_prediction.folds import grouped_folds, permuted_by_group, splits
 from sae.evaluation.error_prediction.nested import inner_folds
@@ -109,7 +110,7 @@ def early_detection(
             at 1 - (1 - level) / m, so that all hold together.
     """
     each = 1 - (1 - level) / max(len(features), 1)
-    areas = {step: metrics.interval(features[step], each) for step in sorted(features)}
-    differences = {step: metrics.interval(features[step] - question[step], each) for step in sorted(features)}
+    areas = {step: interval(features[step], each) for step in sorted(features)}
+    differences = {step: interval(features[step] - question[step], each) for step in sorted(features)}
     above = [step for step, (low, _) in differences.items() if low > 0 and areas[step][0] > 0.5]
     return Detection(above[0] if above else None, each, areas, differences)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sae.evaluation.bootstrap import interval
 from sae.evaluation.error_prediction.effects import feature_effects
-from sae.evaluation.error_prediction.metrics import interval
 from sae.evaluation.error_prediction.problems import QUESTION_FEATURES, Problems
 
 if TYPE_CHECKING:
