@@ -28,6 +28,7 @@ import pandas as pd
 
 from sae.analysis.codes import FeatureActivations, segment_sums
 from sae.common.errors import UserError
+from sae.common.false_discovery import benjamini_hochberg
 from sae.common.progress import Progress, Silent
 
 MEASURES = ("pearson", "phi", "jaccard", "lift", "cosine")
@@ -471,17 +472,6 @@ def _table(
             rows = [np.intersect1d(codes.feature(i)[0], codes.feature(j)[0], True) for i, j in zip(a, b, strict=True)]
             table["n_examples_both"] = [len(np.unique(number[together])) for together in rows]
     return table
-
-
-def benjamini_hochberg(p: np.ndarray, tests: int) -> np.ndarray:
-    """q-values of the `p` at hand among `tests` tests, those not at hand counted as p = 1. Same order as
-    `p`.
-    """
-    order = np.argsort(p, kind="stable")
-    q = p[order] * max(tests, len(p)) / np.arange(1, len(p) + 1)
-    result = np.empty(len(p))
-    result[order] = np.minimum(np.minimum.accumulate(q[::-1])[::-1], 1.0)
-    return result
 
 
 def _decoder_cosines(W_dec: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ from sae.analysis.codes import FeatureActivations
 from sae.analysis.contingency import log_chance, measures, upper_tail
 from sae.analysis.label_columns import Labels, labels_of
 from sae.analysis.label_half import COUNTS, LabelHalf
-from sae.analysis.pairs import benjamini_hochberg
 from sae.common.errors import UserError
+from sae.common.false_discovery import benjamini_hochberg
 
 ALPHA = 0.05
 LEAST_ACTIVE = 20

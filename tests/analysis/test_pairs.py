@@ -10,7 +10,6 @@ from sae.analysis.codes import FeatureActivations
 from sae.analysis.pairs import (
     MEASURES,
     anticorrelated_pairs,
-    benjamini_hochberg,
     correlated_pairs,
     pair_interval,
     pair_rows,
@@ -19,6 +18,7 @@ from sae.analysis.pairs import (
     top_partners,
 )
 from sae.common.errors import UserError
+from sae.common.false_discovery import benjamini_hochberg
 from tests.analysis.synthetic import planted
 
 

@@ -14,10 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from sae.common.errors import UserError
+from sae.common.false_discovery import benjamini_hochberg
 from sae.evaluation.bootstrap import interval
 from sae.evaluation.error_prediction import metrics, probes
 from sae.evaluation.error_prediction.baselines import principal_components, random_sae_features
-from sae.evaluation.error_prediction.effects import benjamini_hochberg, feature_effects, hypergeometric_p
+from sae.evaluation.error_prediction.effects import feature_effects, hypergeometric_p
 from sae.evaluation.error_prediction.folds import grouped_folds, permuted_by_group, splits
 from sae.evaluation.error_prediction.logistic_l1 import fit as fit_l1
 from sae.evaluation.error_prediction.logistic_l2 import Axes

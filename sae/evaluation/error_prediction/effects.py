@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sae.common.false_discovery import benjamini_hochberg
 from sae.evaluation.error_prediction.folds import permuted_by_group
 
 if TYPE_CHECKING:
@@ -123,16 +124,6 @@ def hypergeometric_p(n: int, n_wrong: int, n_active: np.ndarray, n_both: np.ndar
     low = hypergeom.cdf(n_both, n, n_wrong, n_active)
     high = hypergeom.sf(n_both - 1, n, n_wrong, n_active)
     return np.minimum(1, 2 * np.minimum(low, high))
-
-
-def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
-    """Adjusted p-values [m] (Benjamini and Hochberg 1995)."""
-    m = len(p)
-    order = np.argsort(p)
-    scaled = p[order] * m / np.arange(1, m + 1)
-    result = np.empty(m)
-    result[order] = np.minimum(1, np.minimum.accumulate(scaled[::-1])[::-1])
-    return result
 
 
 class _Ranks:
