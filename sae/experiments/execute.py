@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -17,13 +18,17 @@ from sae.evaluation.baselines import PCA, baselines
 from sae.evaluation.reconstruction import Codes, encode_rows, ev_interval, split_metrics
 from sae.experiments.plan import Plan, RunPlan
 from sae.models.base import SAE
+from sae.training.group import groups
 from sae.training.loop import train
+from sae.training.rows import Rows
+from sae.training.training import Trained, checkpoint_step
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
     from sae.capture.store import Slice
+    from sae.training.config import TrainingConfig
 
 
 class Result(NamedTuple):
@@ -46,7 +51,7 @@ class Store(Protocol):
     def done(self, run: str) -> bool: ...
     def use(self, data: Data) -> None: ...
     def begin(self, run: RunPlan) -> None: ...
-    def checkpoint(self, run: str) -> Path | None: ...
+    def checkpoint(self, run: str) -> Path: ...
     def curves(self, run: str, fraction: float, history: list[dict]) -> None: ...
     def finish(self, run: RunPlan, result: Result) -> None: ...
     def fail(self, run: RunPlan, error: str) -> None: ...
@@ -72,6 +77,7 @@ class Data:
         self.parts: dict[str, Tensor] = {
             name: torch.from_numpy(rows[chosen].astype(np.float32)).to(device) for name, chosen in self.splits.items()
         }
+        self.rows = Rows(self.parts["train"])
         self.train_mean = rows[self.splits["train"]].astype(np.float64).mean(0)
         self.facts = _facts(rows[self.splits["train"]].astype(np.float64), self.train_mean)
         self.examples = piece.rows["example"].to_numpy()
@@ -82,6 +88,10 @@ class Data:
         if self._pca is None:
             self._pca = PCA(self.parts["train"])
         return self._pca
+
+    def principal(self, configs: Sequence[TrainingConfig]) -> Tensor | None:
+        """Principal directions, if a run starts from them."""
+        return self.pca.components if any(config.decoder_init == "data" for config in configs) else None
 
 
 def _facts(rows: np.ndarray, mean: np.ndarray) -> dict[str, Any]:
@@ -101,52 +111,88 @@ def _facts(rows: np.ndarray, mean: np.ndarray) -> dict[str, Any]:
 def execute(plan: Plan, open_slice: Callable[[RunPlan], Data], store: Store, progress: Progress) -> None:
     """Train and measure every run of the plan that is not done; one that fails is recorded, and the others go on.
 
+    Runs of one slice are trained in groups (`sae.training.group`): on a GPU several at once, on a CPU one by one.
+
     Args:
         open_slice: the data of a run; called once for runs of one slice that follow each other.
     """
     total = len(plan.runs)
-    data: Data | None = None
-    at: tuple[int | None, int | None] = (None, None)
-    for number, run in enumerate(plan.runs):
-        if store.done(run.id):
-            progress.update(number + 1, total, "runs")
+    finished = 0
+    for _, following in itertools.groupby(plan.runs, key=lambda run: (run.layer, run.position)):
+        runs = list(following)
+        wanted = [run for run in runs if not store.done(run.id)]
+        finished += len(runs) - len(wanted)
+        progress.update(finished, total, "runs")
+        if not wanted:
             continue
-        if data is None or (run.layer, run.position) != at:
-            data = None  # the rows of the slice before need not stay while the next are read
-            data, at = open_slice(run), (run.layer, run.position)
-            store.use(data)
+        data = open_slice(wanted[0])
+        store.use(data)
+        started = [checkpoint_step(store.checkpoint(run.id)) for run in wanted]
+        for numbers in groups([run.config for run in wanted], data.device, started):
+            members = [wanted[number] for number in numbers]
+            _train_group(members, data, store, Counted(progress, finished, total))
+            finished += len(members)
+            progress.update(finished, total, "runs")
+        del data  # the rows of this slice need not stay while the next are read
+
+
+class Counted(NamedTuple):
+    """Progress of the runs before the present group, so that it can tell its own."""
+
+    progress: Progress
+    finished: int
+    total: int
+
+    def update(self, fraction: float, members: int) -> None:
+        self.progress.update(self.finished + fraction * members, self.total, "runs")
+
+
+def _train_group(members: list[RunPlan], data: Data, store: Store, progress: Counted) -> None:
+    for run in members:
         store.begin(run)
-        progress.update(number, total, "runs")
 
-        def watch(fraction: float, history: list[dict], run: RunPlan = run, number: int = number) -> None:
-            store.curves(run.id, fraction, history)
-            progress.update(number + fraction, total, "runs")
+    def watch(member: int, fraction: float, history: list[dict]) -> None:
+        store.curves(members[member].id, fraction, history)
+        progress.update(fraction, len(members))
 
+    began = time.monotonic()
+    try:
+        trained = train(
+            [run.config for run in members],
+            data.rows,
+            data.parts["validation"],
+            principal=data.principal([run.config for run in members]),
+            checkpoints=[store.checkpoint(run.id) for run in members],
+            watch=watch,
+        )
+    except (UserError, RuntimeError, MemoryError) as error:
+        said = _out_of_memory(error)
+        if said and len(members) > 1:  # together they need more than one by one
+            for number, run in enumerate(members):
+                _train_group([run], data, store, progress._replace(finished=progress.finished + number))
+            return
+        for run in members:
+            store.fail(run, said or str(error).splitlines()[0])
+        return
+    took = (time.monotonic() - began) / len(members)
+    for run, result in zip(members, trained, strict=True):
         try:
-            store.finish(run, train_and_measure(run, data, store.checkpoint(run.id), watch))
+            store.finish(run, _measured(run, result, data, took))
         except (UserError, RuntimeError, MemoryError) as error:
-            if (
-                isinstance(error, RuntimeError)
-                and "out of memory" not in str(error).lower()
-                and "alloc" not in str(error).lower()
-            ):
-                raise
-            store.fail(run, str(error).splitlines()[0] if str(error) else "out of memory")
-        progress.update(number + 1, total, "runs")
+            store.fail(run, _out_of_memory(error) or str(error).splitlines()[0])
 
 
-def train_and_measure(run: RunPlan, data: Data, checkpoint: Path | None, watch: Any) -> Result:
-    """One run from its configuration to its metrics."""
-    started = time.monotonic()
-    principal = data.pca.components if run.config.decoder_init == "data" else None
-    trained = train(
-        run.config,
-        data.parts["train"],
-        data.parts["validation"],
-        principal=principal,
-        checkpoint=checkpoint,
-        watch=watch,
-    )
+def _out_of_memory(error: Exception) -> str:
+    """What to say if memory ran out, else nothing. An error that is neither that nor the user's is raised on."""
+    if isinstance(error, UserError):
+        return ""
+    said = str(error).lower()
+    if not isinstance(error, MemoryError) and "out of memory" not in said and "alloc" not in said:
+        raise error
+    return str(error).splitlines()[0] if said else "out of memory"
+
+
+def _measured(run: RunPlan, trained: Trained, data: Data, took: float) -> Result:
     if not all(bool(torch.isfinite(p).all()) for p in trained.model.parameters()):
         raise UserError(f"training diverged at lr {run.config.lr}: the weights are not finite; take a smaller lr")
     return measure(
@@ -155,7 +201,7 @@ def train_and_measure(run: RunPlan, data: Data, checkpoint: Path | None, watch: 
         history=trained.history,
         last_fired=trained.last_fired.cpu().numpy(),
         train_seconds=trained.seconds,
-        before=time.monotonic() - started,
+        before=took,
     )
 
 

@@ -16,6 +16,8 @@ from sae.training.config import TrainingConfig, from_settings
 MAX_RUNS = 20_000
 #: Factors that say which slice a run is trained on. Their default is all that the activations hold.
 SLICE_FACTORS = ("layer", "position")
+#: Settings that came after the first runs, at the value that those runs had: at it they don't change a run's name.
+LATER_SETTINGS = {"precision": "float32"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,8 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
 
 def _run_id(kind: Kind, spec: Spec, cell: dict[str, Any], config: TrainingConfig) -> str:
     """Readable, and different for anything that is trained differently: `k20-d1024-s0-corrected-1f3a9c0b`."""
-    content = json.dumps([kind.name, spec.name, spec.activations, spec.layer, spec.position, cell, config.as_dict()])
+    settings = {name: value for name, value in config.as_dict().items() if LATER_SETTINGS.get(name) != value}
+    content = json.dumps([kind.name, spec.name, spec.activations, spec.layer, spec.position, cell, settings])
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     short = {"d_sae": "d", "seed": "s", "preset": "", "layer": "L", "position": "P"}
     words = [f"{short.get(name, name)}{value}" for name, value in cell.items()]

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
-def auxk_loss(pre_activations: Tensor, residual: Tensor, W_dec: Tensor, dead: Tensor, k: int) -> Tensor:
+class AuxK(NamedTuple):
+    """The term and its gradients: loss [...], by the pre-activations [..., B, d_sae], by W_dec [..., d_sae, d_in]."""
+
+    loss: Tensor
+    pre_activations: Tensor
+    W_dec: Tensor
+
+
+def auxk(pre_activations: Tensor, residual: Tensor, W_dec: Tensor, dead: Tensor, k: int) -> AuxK:
     """Normalised error of the residual's reconstruction from the `k` strongest dead features of each row.
 
-    `||e - ê||² / ||e - mean(e)||²` with e the detached residual; without b_dec, as in the paper. The term is scaled by
-    min(n_dead / k, 1), as sparsify does, so that a last dead feature or two do not pull with full weight.
+    `‖e - ê‖² / ‖e - mean(e)‖²` with e the residual, which is a target only; without b_dec, as in the paper. The term
+    is scaled by min(n_dead / k, 1), as sparsify does, so that a last dead feature or two do not pull with full weight.
+    Leading dimensions are separate SAEs. Nothing here waits for a GPU; to save work on the CPU, give it the columns
+    of dead features alone.
 
     Args:
-        pre_activations: [B, d_sae], before top-K.
-        residual: x - reconstruction, [B, d_in]; detached here.
-        W_dec: [d_sae, d_in].
-        dead: bool [d_sae].
+        pre_activations: [..., B, d_sae], before top-K.
+        residual: x - reconstruction, [..., B, d_in].
+        W_dec: [..., d_sae, d_in].
+        dead: bool [..., d_sae].
         k: features used a row, at most.
-
-    Returns:
-        A scalar; 0 where nothing is dead. Nothing here waits for a GPU.
     """
-    weight = (dead.sum() / k).clamp_max(1.0)
-    if not dead.is_cuda:  # asking which are dead waits for a GPU; elsewhere it saves the work on those that are not
-        alone = dead.nonzero()[:, 0]
-        pre_activations, W_dec, dead = pre_activations[:, alone], W_dec[alone], dead[alone]
-    k = min(k, W_dec.shape[0])
-    target = residual.detach()
-    if not k:
-        return target.new_zeros(())
-    values, indices = pre_activations.masked_fill(~dead, -torch.inf).topk(k, dim=-1, sorted=False)
-    values = values.relu().nan_to_num(posinf=0.0)
-    guess = nn.functional.embedding_bag(indices, W_dec, mode="sum", per_sample_weights=values)
-    spread = (target - target.mean(0)).square().sum().clamp_min(1e-12)
-    return weight * (target - guess).square().sum() / spread
+    weight = (dead.sum(-1) / k).clamp_max(1.0)
+    masked = pre_activations.masked_fill(~dead.unsqueeze(-2), -torch.inf)
+    values, indices = masked.topk(min(k, W_dec.shape[-2]), dim=-1, sorted=False)
+    used = torch.zeros_like(pre_activations).scatter_(-1, indices, values.clamp_min(0))
+    miss = used @ W_dec - residual
+    spread = (residual - residual.mean(-2, keepdim=True)).square().sum((-1, -2)).clamp_min(1e-12)
+    factor = weight / spread
+    slope = miss * (2 * factor)[..., None, None]
+    return AuxK(
+        factor * miss.square().sum((-1, -2)),
+        (slope @ W_dec.transpose(-1, -2)) * (used > 0),
+        used.transpose(-1, -2) @ slope,
+    )

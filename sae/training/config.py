@@ -16,6 +16,7 @@ _CHOICES = {
     "b_dec_init": ("mean", "zero", "linear"),
     "decoder_norm": ("every_step", "initial"),
     "lr_schedule": ("constant", "linear", "cosine"),
+    "precision": ("float32", "tf32", "bfloat16"),
 }
 
 
@@ -74,6 +75,10 @@ class TrainingConfig:
     auxk_window: int = 0
     """Rows without firing after which a feature counts as dead in training; 0 stands for two epochs: one that fires
     on a single row may wait that long between two visits to it."""
+
+    precision: str = "float32"
+    """Of the operands of dense products; sums are in float32 always. `tf32` rounds them on GPUs that have it, and is
+    `float32` elsewhere; `bfloat16` rounds them on every device (on a CPU those of the encoder's product alone)."""
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

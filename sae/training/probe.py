@@ -9,45 +9,51 @@ from collections.abc import Sequence
 import torch
 
 from sae.training.config import TrainingConfig
-from sae.training.trainer import Trainer
+from sae.training.group import build, groups
+from sae.training.rows import Rows
 
 
-def seconds_per_step(config: TrainingConfig, d_in: int, device: str, budget: float = 0.15) -> float:
-    """Median time of a step on one batch of random rows, after two to warm up; spends about `budget` seconds.
+def seconds_per_step(configs: Sequence[TrainingConfig], d_in: int, device: str, budget: float = 0.15) -> float:
+    """Median time of a step of one group on one batch of random rows, after some to warm up; takes about `budget`
+    seconds.
 
     Without dead features, so without AuxK's work: the default start leaves hardly any, and with a start that does leave
     many a run takes longer than this says.
     """
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(config.batch_size, d_in, generator=generator).to(device)
-    alive = dataclasses.replace(config, auxk_window=10**12)
-    trainer = Trainer(alive, x, torch.eye(d_in))
+    x = torch.randn(configs[0].batch_size, d_in, generator=generator).to(device)
+    alive = [dataclasses.replace(config, auxk_window=10**12) for config in configs]
+    trainer = build(alive, Rows(x), torch.eye(d_in))
+    waits = torch.device(device).type == "cuda"
     times: list[float] = []
     started = time.monotonic()
-    while len(times) < 4 or time.monotonic() - started < budget:
+    while len(times) < 8 or time.monotonic() - started < budget:
         begun = time.perf_counter()
         trainer.step(x)
-        if torch.device(device).type == "cuda":
+        if waits:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - begun)
-    return sorted(times[2:])[len(times[2:]) // 2]
+    return sorted(times[4:])[len(times[4:]) // 2]
 
 
 def run_bytes(config: TrainingConfig, d_in: int) -> int:
-    """Memory of a run in training: parameters, two moments, gradients, and one batch's pre-activations and their
-    gradient, in float32."""
+    """Memory of a run in training: parameters, two moments, and one batch with its pre-activations, in float32."""
     parameters = 2 * d_in * config.d_sae + config.d_sae + d_in
-    return 4 * (4 * parameters + config.batch_size * (3 * config.d_sae + 3 * d_in))
+    return 4 * (3 * parameters + config.batch_size * (config.d_sae + 3 * d_in))
 
 
 def total_seconds(configs: Sequence[TrainingConfig], d_in: int, n_rows: int, device: str) -> dict[tuple, float]:
-    """Training seconds of each configuration, probed once for every different (d_sae, k, settings)."""
+    """Training seconds of each configuration by `cell_key`: groups are probed, and each of their runs bears its share.
+
+    Configurations that differ in the seed alone are probed once.
+    """
+    different = list({cell_key(config): config for config in configs}.values())
     found: dict[tuple, float] = {}
-    for config in configs:
-        key = cell_key(config)
-        if key not in found:
-            steps = config.epochs * -(-n_rows // config.batch_size)
-            found[key] = steps * seconds_per_step(config, d_in, device)
+    for group in groups(different, device):
+        members = [different[number] for number in group]
+        steps = members[0].epochs * -(-n_rows // members[0].batch_size)
+        each = steps * seconds_per_step(members, d_in, device) / len(members)
+        found |= {cell_key(config): each for config in members}
     return found
 
 

@@ -10,20 +10,32 @@ from torch import Tensor
 from sae.common.precision import exact
 from sae.models.topk import TopK
 from sae.training.config import TrainingConfig
+from sae.training.rows import Rows
 
 FIT_ROWS = 2048  # training rows that the encoder's scale is fitted on
 
 
-def initial_model(config: TrainingConfig, x: Tensor, principal: Tensor | None = None) -> TopK:
-    """A TopK with the initial weights that `config` asks for, on the CPU.
+def scaling(config: TrainingConfig, rows: Rows) -> tuple[Tensor, float]:
+    """(shift [d_in], scale) with which training sees rows as `(x - shift) * scale`: centred, of root mean squared norm 1.
+
+    Without `input_scaling` they are (0, 1).
+    """
+    if not config.input_scaling:
+        return torch.zeros_like(rows.mean), 1.0
+    return rows.mean, 1 / rows.centred_norm if rows.centred_norm > 0 else 1.0
+
+
+def initial_model(config: TrainingConfig, rows: Rows, principal: Tensor | None = None) -> TopK:
+    """A TopK with the initial weights that `config` asks for, on the CPU, for rows as training sees them.
 
     Args:
-        x: training rows as training sees them, [n, d_in].
         principal: principal directions of the centred rows, [d_in, d_in], columns by falling variance; computed where
             they are needed and not given.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    d_in = x.shape[1]
+    d_in = rows.d_in
+    shift, scale = scaling(config, rows)
+    shift = shift.cpu()
     model = TopK(d_in, config.d_sae, config.k, config.selection)
 
     def uniform(bound: float, *shape: int) -> Tensor:
@@ -39,20 +51,21 @@ def initial_model(config: TrainingConfig, x: Tensor, principal: Tensor | None = 
         elif config.decoder_init == "random":
             model.W_dec.copy_(torch.randn(config.d_sae, d_in, generator=generator))
         else:
-            model.W_dec.copy_(data_directions(config, x.cpu(), principal, generator))
+            model.W_dec.copy_(data_directions(config, rows, principal, generator))
         model.W_dec.copy_(unit_rows(model.W_dec))
         if config.decoder_bias and config.b_dec_init == "mean":
-            model.b_dec.copy_(x.mean(0))
+            model.b_dec.copy_((rows.mean.cpu() - shift) * scale)
         elif config.decoder_bias and config.b_dec_init == "linear":
             model.b_dec.copy_(uniform(1 / math.sqrt(config.d_sae), d_in))
         if config.encoder_init == "tied":
             model.W_enc.copy_(model.W_dec.T)
             if config.fit_encoder_scale:
-                model.W_enc.mul_(_encoder_scale(model, x[:FIT_ROWS].cpu()))
+                first = rows.take(torch.arange(min(FIT_ROWS, rows.n)))
+                model.W_enc.mul_(_encoder_scale(model, (first - shift) * scale))
     return model
 
 
-def data_directions(config: TrainingConfig, x: Tensor, principal: Tensor | None, generator: torch.Generator) -> Tensor:
+def data_directions(config: TrainingConfig, rows: Rows, principal: Tensor | None, generator: torch.Generator) -> Tensor:
     """Directions that the data has, [d_sae, d_in]: a dictionary of random directions is won by a few features, and the
     others never learn.
 
@@ -61,27 +74,29 @@ def data_directions(config: TrainingConfig, x: Tensor, principal: Tensor | None,
     dictionary starts where K components of PCA stop. Where there are more features than rows, the rest are sums of two
     random rows: the same rows again would be features twice over.
     """
-    centred = x - x.mean(0)
-    n, d_in = centred.shape
-    pairs = min(config.principal_pairs or config.k, config.d_sae // 4, d_in, n - 1)
+    pairs = min(config.principal_pairs or config.k, config.d_sae // 4, rows.d_in, rows.n - 1)
     if principal is None:
-        principal = principal_directions(centred)
-    kept = principal[:, :pairs].to(centred.dtype).cpu()
+        principal = principal_directions(rows)
+    kept = principal[:, :pairs].float().cpu()
     wanted = config.d_sae - 2 * pairs
-    rows = centred[torch.randperm(n, generator=generator)[:wanted]]
-    if wanted > n:
-        first, second = torch.randint(n, (2, wanted - n), generator=generator)
-        rows = torch.cat([rows, centred[first] + centred[second]])
-    scores = rows @ kept
-    weakest = scores.abs().topk(min(config.k, pairs), dim=1).values[:, -1:] if len(rows) else scores
-    rows = rows - (scores * (scores.abs() >= weakest)) @ kept.T
-    return torch.cat([kept.T, -kept.T, rows])
+    mean = rows.mean.cpu()
+    drawn = rows.take(torch.randperm(rows.n, generator=generator)[:wanted]) - mean
+    if wanted > rows.n:
+        first, second = torch.randint(rows.n, (2, wanted - rows.n), generator=generator)
+        drawn = torch.cat([drawn, rows.take(first) + rows.take(second) - 2 * mean])
+    scores = drawn @ kept
+    weakest = scores.abs().topk(min(config.k, pairs), dim=1).values[:, -1:] if len(drawn) else scores
+    drawn = drawn - (scores * (scores.abs() >= weakest)) @ kept.T
+    return torch.cat([kept.T, -kept.T, drawn])
 
 
-def principal_directions(centred: Tensor) -> Tensor:
-    """Eigenvectors of the covariance of centred rows [n, d_in], columns by falling variance, float64."""
-    rows = exact(centred).cpu()
-    return torch.linalg.eigh(rows.T @ rows).eigenvectors.flip(1)
+def principal_directions(rows: Rows) -> Tensor:
+    """Eigenvectors of the covariance of the rows, [d_in, d_in], columns by falling variance, float64."""
+    covariance = torch.zeros(rows.d_in, rows.d_in, dtype=torch.float64)
+    for block in rows.blocks():
+        centred = exact(block - rows.mean).cpu()
+        covariance.addmm_(centred.T, centred)
+    return torch.linalg.eigh(covariance).eigenvectors.flip(1)
 
 
 def unit_rows(directions: Tensor) -> Tensor:

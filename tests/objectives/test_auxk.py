@@ -1,13 +1,13 @@
-"""AuxK against its formula with dense operations, and its gradient against finite differences."""
+"""AuxK against its formula, a loop over rows, and its gradients against autograd through that loop."""
 
 import pytest
 import torch
 
-from sae.objectives.auxk import auxk_loss
+from sae.objectives.auxk import auxk
 
 
 def by_formula(pre, residual, W_dec, dead, k):
-    """The paper's normalised error, from a loop over rows."""
+    """The paper's normalised error."""
     total = torch.zeros((), dtype=pre.dtype)
     for row in range(len(pre)):
         strongest = sorted((j for j in range(len(dead)) if dead[j]), key=lambda j: -float(pre[row, j].detach()))[:k]
@@ -17,9 +17,8 @@ def by_formula(pre, residual, W_dec, dead, k):
     return min(int(dead.sum()) / k, 1.0) * total / spread
 
 
-@pytest.fixture
-def case():
-    generator = torch.Generator().manual_seed(0)
+def case(seed):
+    generator = torch.Generator().manual_seed(seed)
 
     def random(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -28,27 +27,40 @@ def case():
 
 
 @pytest.mark.parametrize("n_dead", [1, 3, 8, 15])
-def test_value_and_gradients(case, n_dead):
-    pre, residual, W_dec = (part.clone().requires_grad_() for part in case)
+def test_value_and_gradients(n_dead):
+    pre, residual, W_dec = case(0)
     dead = torch.arange(15) < n_dead
-    loss = auxk_loss(pre, residual, W_dec, dead, k=4)
-    expected = by_formula(pre, residual.detach(), W_dec, dead, 4)
-    torch.testing.assert_close(loss, expected)
-    found = torch.autograd.grad(loss, (pre, W_dec))
-    wanted = torch.autograd.grad(expected, (pre, W_dec))
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other)
-    assert found[0][:, n_dead:].abs().max() == 0 if n_dead < 15 else True
+    found = auxk(pre, residual, W_dec, dead, k=4)
+    pre, W_dec = pre.requires_grad_(), W_dec.requires_grad_()
+    expected = by_formula(pre, residual, W_dec, dead, 4)
+    torch.testing.assert_close(found.loss, expected.detach())
+    by_pre, by_W_dec = torch.autograd.grad(expected, (pre, W_dec))
+    torch.testing.assert_close(found.pre_activations, by_pre)
+    torch.testing.assert_close(found.W_dec, by_W_dec)
 
 
-def test_the_residual_is_only_a_target(case):
-    pre, residual, W_dec = case
-    residual = residual.requires_grad_()
-    W_dec = W_dec.requires_grad_()
-    auxk_loss(pre, residual, W_dec, torch.ones(15, dtype=torch.bool), 4).backward()
-    assert residual.grad is None and W_dec.grad is not None
+def test_the_columns_of_dead_features_alone_give_the_same():
+    pre, residual, W_dec = case(1)
+    dead = torch.zeros(15, dtype=torch.bool)
+    dead[[2, 3, 11]] = True
+    whole = auxk(pre, residual, W_dec, dead, k=2)
+    part = auxk(pre[:, dead], residual, W_dec[dead], dead[dead], k=2)
+    torch.testing.assert_close(part.loss, whole.loss)
+    torch.testing.assert_close(part.pre_activations, whole.pre_activations[:, dead])
+    torch.testing.assert_close(part.W_dec, whole.W_dec[dead])
+    assert (whole.W_dec[~dead] == 0).all() and (whole.pre_activations[:, ~dead] == 0).all()
 
 
-def test_nothing_dead_costs_nothing(case):
-    pre, residual, W_dec = case
-    assert auxk_loss(pre, residual, W_dec, torch.zeros(15, dtype=torch.bool), 4) == 0
+def test_several_saes_at_once_are_each_their_own():
+    cases = [case(seed) for seed in range(3)]
+    dead = torch.stack([torch.arange(15) % (2 + seed) == 0 for seed in range(3)])
+    together = auxk(*(torch.stack(part) for part in zip(*cases, strict=True)), dead, k=3)
+    for seed, alone in enumerate(cases):
+        for one, other in zip(together, auxk(*alone, dead[seed], k=3), strict=True):
+            torch.testing.assert_close(one[seed], other)
+
+
+def test_nothing_dead_has_no_gradient():
+    pre, residual, W_dec = case(2)
+    found = auxk(pre, residual, W_dec, torch.zeros(15, dtype=torch.bool), 4)
+    assert found.loss == 0 and not found.pre_activations.any() and not found.W_dec.any()
