@@ -7,7 +7,7 @@ the step once and replays it. It also runs on a CPU, where the tests hold its ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class BatchedTrainer(Trainer):
                 "exp_avg": self.first[name],
                 "exp_avg_sq": self.second[name],
             }
-        self._step = self.compute
+        self._step: Callable[[Tensor, bool], Tensor] = self.compute
         if self.device.type == "cuda":
             from sae.training.cuda_graph import Recorded
 

@@ -85,12 +85,8 @@ class SparseTrainer(Trainer):
         correction = 1 / (1 - BETA2**t) ** 0.5
         adam = tuple(np.float32(value) for value in (rate, correction, BETA1, BETA2, EPSILON))
         unit_norm = config.decoder_norm == "every_step"
-        switches = (
-            config.selection == "signed",
-            unit_norm and config.project_gradient,
-            unit_norm,
-            config.subtract_b_dec,
-        )
+        relu, project = config.selection == "signed", unit_norm and config.project_gradient
+        switches = (relu, project, unit_norm, config.subtract_b_dec)
         start, entry = by_feature(indices.numpy(), config.d_sae)
         bounds = balanced(start, FEATURE_COST)
         by_b_dec = np.zeros((len(bounds) - 1, self.d_in), np.float32)

@@ -16,7 +16,7 @@ FIT_ROWS = 2048  # training rows that the encoder's scale is fitted on
 
 
 def scaling(config: TrainingConfig, rows: Rows) -> tuple[Tensor, float]:
-    """(shift [d_in], scale) with which training sees rows as `(x - shift) * scale`: centred, of root mean squared norm 1.
+    """(shift [d_in], scale): training sees rows as `(x - shift) * scale`, centred and of root mean squared norm 1.
 
     Without `input_scaling` they are (0, 1).
     """

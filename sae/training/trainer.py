@@ -47,9 +47,7 @@ class Trainer:
         starts = [initial_model(member, rows, principal).state_dict() for member in self.configs]
         for start in starts:
             start["W_enc"] = start["W_enc"].T
-        self.weights = {
-            name: torch.stack([s[name] for s in starts]).contiguous().to(self.device) for name in PARAMETERS
-        }
+        self.weights = {name: torch.stack([start[name] for start in starts]).to(self.device) for name in PARAMETERS}
         self.first = {name: torch.zeros_like(value) for name, value in self.weights.items()}
         self.second = {name: torch.zeros_like(value) for name, value in self.weights.items()}
         self.step_number = 0

@@ -54,9 +54,11 @@ def test_the_columns_of_dead_features_alone_give_the_same():
 def test_several_saes_at_once_are_each_their_own():
     cases = [case(seed) for seed in range(3)]
     dead = torch.stack([torch.arange(15) % (2 + seed) == 0 for seed in range(3)])
-    together = auxk(*(torch.stack(part) for part in zip(*cases, strict=True)), dead, k=3)
+    pre, residual, W_dec = (torch.stack(part) for part in zip(*cases, strict=True))
+    together = auxk(pre, residual, W_dec, dead, k=3)
     for seed, alone in enumerate(cases):
-        for one, other in zip(together, auxk(*alone, dead[seed], k=3), strict=True):
+        pre, residual, W_dec = alone
+        for one, other in zip(together, auxk(pre, residual, W_dec, dead[seed], 3), strict=True):
             torch.testing.assert_close(one[seed], other)
 
 

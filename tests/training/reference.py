@@ -58,12 +58,13 @@ class Reference:
         unit_norm = config.decoder_norm == "every_step"
         with torch.no_grad():
             if unit_norm and config.project_gradient:
+                assert W_dec.grad is not None
                 W_dec.grad -= (W_dec.grad * W_dec).sum(1, keepdim=True) * W_dec
             done = self.step_number / self.total_steps
             self.optimizer.param_groups[0]["lr"] = config.lr * {"constant": 1.0, "linear": 1 - done}[config.lr_schedule]
             self.optimizer.step()
             if unit_norm:
-                W_dec /= W_dec.norm(dim=1, keepdim=True)
+                W_dec.div_(W_dec.norm(dim=1, keepdim=True))
         self.step_number += 1
         self.rows_seen += len(x)
         self.last_fired[(codes != 0).any(0)] = self.rows_seen

@@ -1,9 +1,9 @@
 """Compiled loops over the K winners of each row: decoding them, and the update of each feature in one visit.
 
-A feature's gradient needs only the rows in which it won. So its encoder and decoder rows are visited once: gradients are
-summed in cache, Adam's moments and the weights are updated, the decoder row is normalised, and nothing else is written.
-A feature that was never touched has zero gradient and zero moments; Adam's update of it is exactly nothing, and it is
-skipped.
+A feature's gradient needs only the rows in which it won. So its encoder and decoder rows are visited once: gradients
+are summed in cache, Adam's moments and the weights are updated, the decoder row is normalised, and nothing else is
+written. A feature that was never touched has zero gradient and zero moments; Adam's update of it is exactly nothing,
+and it is skipped.
 
 The functions release the interpreter's lock and work on a range of rows or features; `sae.training.kernels.threads`
 spreads ranges over threads. Sums may be reassociated to be vectorised; nothing else departs from float32.
@@ -55,7 +55,7 @@ def decode_error(first, last, x, indices, values, W_dec, b_dec, error):
         square = np.float32(0)
         for t in range(D):
             square += e[t] * e[t]
-        total += square
+        total += float(square)
     return total
 
 
