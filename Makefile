@@ -1,12 +1,13 @@
 # make run    the app on http://127.0.0.1:8501
 # make test   checks and tests, the browser's included
 # make lint   ruff and mypy alone
+# make bench  how fast the grid trains here, beside a plain reference (a few minutes)
 # make clean  removes .venv and caches; the workspace stays
 #
 # PYTHON=/path/to/python3.11 picks the interpreter; WORKERS=4 runs the tests on more cores.
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint clean
+.PHONY: run test lint bench clean
 
 python := .venv/bin/python
 pip := $(python) -m pip install --disable-pip-version-check --no-input $(if $(CI),--quiet)
@@ -39,6 +40,9 @@ lint: .venv/installed-tests
 test: lint
 	@.ci/chromium
 	OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist loadfile
+
+bench: .venv/installed-app
+	OMP_NUM_THREADS=1 $(python) -m benchmarks.grid --quick
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots

@@ -1,0 +1,1 @@
+"""Measurements against other trainers and against the machine's limit; README.md says how to run and read them."""
