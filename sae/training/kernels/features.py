@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-_MATH = {"reassoc", "contract", "nsz"}
+_MATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 @njit(cache=True, nogil=True)
@@ -64,9 +64,12 @@ def _adam(p, g, m, v, rate, correction, beta1, beta2, epsilon):
     """Adam's update of the vector p, in place, with `rate` already divided by the first moment's bias correction."""
     one = np.float32(1)
     for t in range(len(p)):
-        m[t] = beta1 * m[t] + (one - beta1) * g[t]
-        v[t] = beta2 * v[t] + (one - beta2) * g[t] * g[t]
-        p[t] -= rate * m[t] / (np.sqrt(v[t]) * correction + epsilon)
+        slope = g[t]
+        mean = beta1 * m[t] + (one - beta1) * slope
+        square = beta2 * v[t] + (one - beta2) * slope * slope
+        m[t] = mean
+        v[t] = square
+        p[t] -= rate * mean / (np.sqrt(square) * correction + epsilon)
 
 
 @njit(cache=True, nogil=True, fastmath=_MATH)
