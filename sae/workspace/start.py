@@ -114,7 +114,8 @@ def estimate_capture(spec: dict[str, Any], device: str = "auto") -> dict[str, An
 
     Returns:
         `examples`, `rows`, `bytes` (of the array), `tokens`, `skipped`, `seconds` (of reading, without answers; of
-        thoughts with them), `d_in`, `n_layers`, `layers`, `steps` (of thoughts, else None), `dtype`.
+        thoughts with them), `d_in`, `layers` and `n_layers` (None for pooled vectors), `steps` (of thoughts, else
+        None), `dtype`.
 
     Raises:
         UserError: for whatever is wrong with the specification.
