@@ -25,7 +25,6 @@ from sae.ui.pickers import (
     pick_text,
 )
 from sae.ui.words import bytes_text, plain, seconds_text
-from sae.workspace.executors import configured
 from sae.workspace.start import start_experiment
 
 VIEWS = {"new": "New experiment", "watch": "Watch", "load": "Load an SAE"}
