@@ -10,7 +10,7 @@ from benchmarks.task import BATCH_SIZE, LR, Task
 from sae.models.topk import TopK
 from sae.training.config import TrainingConfig
 from sae.training.group import build
-from sae.training.rows import Rows
+from sae.training.rows import ResidentRows
 
 
 def start(task: Task) -> TopK:
@@ -31,7 +31,7 @@ class Float32:
             seed=task.seed,
             **self.settings,
         )
-        self.trainer = build([config], Rows(task.rows), task.principal)
+        self.trainer = build([config], ResidentRows(task.rows), task.principal)
 
     def step(self, x: Tensor) -> Tensor:
         """Returns the mean squared error per element, [1]."""
