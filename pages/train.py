@@ -25,6 +25,7 @@ from sae.ui.pickers import (
     pick_text,
 )
 from sae.ui.words import bytes_text, plain, seconds_text
+from sae.workspace.executors import configured
 from sae.workspace.start import start_experiment
 
 VIEWS = {"new": "New experiment", "watch": "Watch", "load": "Load an SAE"}
@@ -211,6 +212,7 @@ def buttons(spec: dict[str, Any], plan: Plan) -> None:
         )
     else:
         st.markdown(f":gray[{train_form.count_text(plan)}]")
+    st.caption(f"Runs on {plain(configured(workspace).describe())}.")
     st.caption(f"Runs on {plain(configured(workspace).describe())}.")
 
 
