@@ -1,4 +1,4 @@
-"""The process that a job runs in: `python -m sae.workspace.child JOB_FOLDER`."""
+"""The process that a job, or a task of one, runs in: `python -m sae.workspace.child FOLDER`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 from sae.common.errors import Cancelled, UserError
 from sae.common.files import read_json, write_json
+from sae.workspace.executors.tasks import called_off, is_task
 from sae.workspace.folder import Workspace
 
 
@@ -68,7 +69,11 @@ def main() -> int:
     progress = JobProgress(arguments.folder)
     _end_with_supervisor()
     signal.signal(signal.SIGTERM, lambda *_: progress.stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command line, which then cancels the job
+    # Ctrl-C is for the command line, which then cancels the job. Not ignored as such: what a job starts would inherit
+    # that, and could not be interrupted.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    if is_task(arguments.folder):
+        _end_with_job(arguments.folder, progress)
     try:
         from sae.workspace.work import perform
 
@@ -103,6 +108,17 @@ def _end_with_supervisor() -> None:
         except OSError:
             pass
         os._exit(4)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_with_job(folder: Path, progress: JobProgress) -> None:
+    """A task asks every second whether its job was cancelled: that holds even where nobody is left to tell it."""
+
+    def watch() -> None:
+        while not progress.stop.wait(1.0):
+            if called_off(folder):
+                progress.stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
 
