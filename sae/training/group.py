@@ -33,7 +33,11 @@ def groups(
 
 
 def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | None = None) -> Trainer:
-    """The trainer of a group, for the device that the rows are on."""
+    """The trainer of a group, for the device that the rows are on and the processes that were joined."""
+    from sae.training.data_parallel import DataParallelTrainer, processes
+
+    if processes() > 1:
+        return DataParallelTrainer(configs, rows, principal)
     if len(configs) == 1 and rows.device.type == "cpu":
         from sae.training.sparse import SparseTrainer
 
