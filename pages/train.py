@@ -213,7 +213,6 @@ def buttons(spec: dict[str, Any], plan: Plan) -> None:
     else:
         st.markdown(f":gray[{train_form.count_text(plan)}]")
     st.caption(f"Runs on {plain(configured(workspace).describe())}.")
-    st.caption(f"Runs on {plain(configured(workspace).describe())}.")
 
 
 def watch() -> None:
