@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,15 @@ from typing import Any
 from sae.common.errors import UserError
 from sae.workspace.executors.tasks import Task
 
-_CONNECT_SECONDS = 20
+_KNOCK_SECONDS = 5
 _STOP_SECONDS = 12.0  # a task gives its child 8
+
+
+def _knock(address: str) -> None:
+    """Raises OSError if nobody listens there. Ray itself would end this whole process after a minute of trying."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 class RayEngine:
@@ -28,12 +36,12 @@ class RayEngine:
 
     def __init__(self, settings: dict[str, Any], environment: dict[str, str]) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", str(_CONNECT_SECONDS))
         import ray
 
         self._settings, self._environment = settings, environment
         self._running: dict[Any, Task] = {}
         try:
+            _knock(settings["address"])
             ray.init(
                 address=settings["address"],
                 log_to_driver=False,

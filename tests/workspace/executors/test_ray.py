@@ -156,6 +156,13 @@ def test_a_capture_over_the_cluster_gives_the_bytes_of_a_local_one(
     assert [path.name for path in (spread.root / "activations").iterdir()] == ["a"]
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379", "head:six"])
+def test_an_address_where_no_cluster_answers_is_said_at_once(address: str) -> None:
+    pytest.importorskip("ray")
+    with pytest.raises(UserError, match=f"no Ray cluster answers at '{address}' .*: start one with 'ray start --head'"):
+        RayEngine({"address": address, "num_cpus": 1, "num_gpus": 0}, {})
+
+
 def test_what_no_node_can_run_is_said_before_anything_waits_for_it(
     cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
