@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sae.common.errors import UserError
+from sae.common.files import read_json, write_json
 from sae.workspace.executors.tasks import Task, TaskCommand
 
 _ASK_SECONDS = 15.0  # between questions to sacct, which is slow and shared by all users
 _STOP_SECONDS = 8.0
+_NUMBER = "cluster_job.json"  # not in state.json, which the task writes as soon as it starts
 #: What sacct calls a job that will not run any more. A preempted one is queued again.
 _OVER = {
     "BOOT_FAIL",
@@ -30,7 +32,7 @@ _OVER = {
 class SlurmEngine:
     """One array task for each of ours; that they ended, and how, is read from their folders on shared storage.
 
-    Which array task stands for which task is kept in the task's `state.json`: a driver that comes after a killed one
+    Which array task stands for which task is kept in the task's folder: a driver that comes after a killed one
     follows what waits or runs already, and a job's place in SLURM's queue is not lost.
 
     Args:
@@ -80,8 +82,7 @@ class SlurmEngine:
     def submit(self, tasks: list[Task]) -> None:
         new = []
         for task in tasks:
-            state = task.state
-            known = state.get("cluster_job") if state["status"] in ("queued", "running") else None
+            known = _number(task) if task.state["status"] in ("queued", "running") else None
             if known and task.name not in self._jobs and self._follow(task, known):
                 print(f"task {task.name} is under way as {known}")
             else:
@@ -98,7 +99,7 @@ class SlurmEngine:
             raise UserError(f"sbatch refused the tasks ({said}): correct the executor's settings") from None
         for task, job in zip(new, jobs, strict=True):
             self._jobs[task.name] = job
-            task.set_state(cluster_job=job.job_id)
+            write_json(task.folder / _NUMBER, job.job_id)
 
     def _follow(self, task: Task, known: str) -> bool:
         import submitit
@@ -153,6 +154,12 @@ class SlurmEngine:
 
     def leave(self, tasks: list[Task]) -> None:
         """They go on; the next driver of the job follows them."""
+
+
+def _number(task: Task) -> str | None:
+    """SLURM's number of a task that was submitted before."""
+    path = task.folder / _NUMBER
+    return str(read_json(path)) if path.exists() else None
 
 
 def _over(state: str) -> bool:

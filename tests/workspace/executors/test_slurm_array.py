@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sae.common.files import write_json
+from sae.common.files import read_json, write_json
 from sae.workspace import Workspace
 from sae.workspace.executors import on_slurm
 from sae.workspace.executors.claims import Claims
@@ -50,7 +50,10 @@ class Queue:
         return Claims(self.workspace.experiment_folder("grid") / "claims", lost=lambda: None)
 
     def state(self, task: Task) -> str:
-        return (self.slurm / f"{task.state['cluster_job']}.state").read_text()
+        return (self.slurm / f"{self.number(task)}.state").read_text()
+
+    def number(self, task: Task) -> str:
+        return read_json(task.folder / "cluster_job.json")
 
 
 @pytest.fixture
@@ -76,7 +79,7 @@ def test_tasks_of_an_array_are_followed_by_a_later_driver_and_noticed_when_their
         claims.take(["d32"])
         first = queue.engine()
         first.submit([bad, good])
-        assert [bad.state["cluster_job"], good.state["cluster_job"]] == ["1000_0", "1000_1"]
+        assert [queue.number(bad), queue.number(good)] == ["1000_0", "1000_1"]
         assert ended(first, bad, good) == {"bad": 2} and "'dance' is not known" in bad.error
         until(lambda: good.progress().get("stage", "").startswith("waiting for another process"))
 
@@ -96,7 +99,7 @@ def test_tasks_of_an_array_are_followed_by_a_later_driver_and_noticed_when_their
     until(lambda: queue.state(good) == "COMPLETED", 20)
     third = queue.engine()
     good.set_state(status="queued")  # as after a crash between submitting and the end: SLURM knows better
-    assert not third._follow(good, good.state["cluster_job"])
+    assert not third._follow(good, queue.number(good))
 
 
 def test_what_waits_is_taken_out_of_the_queue_and_what_runs_stops(queue: Queue) -> None:
