@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from sae.common.errors import Cancelled, UserError
+from sae.common.errors import Cancelled, ProcessLost, UserError
 from sae.common.files import read_json, write_json
 from sae.workspace.executors.tasks import called_off, is_task
 from sae.workspace.folder import Workspace
@@ -82,6 +83,9 @@ def main() -> int:
         perform(Workspace.at(), state["kind"], read_json(arguments.folder / "spec.json"), device, progress)
     except Cancelled:
         return 3
+    except ProcessLost as error:  # the other one's error, if it had time to write one, is what there is to say
+        print(error, file=sys.stderr)
+        return 1
     except UserError as error:
         write_json(arguments.folder / "error.json", {"error": str(error)})
         print(f"error: {error}", file=sys.stderr)
@@ -99,7 +103,12 @@ def main() -> int:
 
 
 def _end_with_supervisor() -> None:
-    """Standard input is a pipe from the supervisor: it ends when that process does."""
+    """Standard input is a pipe from the supervisor: it ends when that process does.
+
+    It is none where somebody started torchrun by hand, on the second of several machines.
+    """
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
 
     def watch() -> None:
         try:

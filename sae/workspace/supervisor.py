@@ -16,9 +16,10 @@ import time
 
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json
-from sae.workspace.executors.configuration import GRACE, configured
+from sae.workspace.executors.configuration import GRACE, REMOTE_GRACE, configured
 from sae.workspace.folder import Workspace
 from sae.workspace.jobs import Job, owner_name
+from sae.workspace.processes import command, count_of
 
 POLL = 0.2  # s between looks at the queue, the child and requests to cancel
 ATTEMPTS = 3  # a job that takes its process down with it is not tried for ever
@@ -98,7 +99,7 @@ class Supervisor:
         reading, writing = os.pipe()
         with open(job.folder / "log.txt", "ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "sae.workspace.child", str(job.folder), "--device", self.device],
+                [sys.executable, *command(job.spec), str(job.folder), "--device", self.device],
                 stdin=reading,
                 stdout=log,
                 stderr=log,
@@ -130,7 +131,7 @@ class Supervisor:
                 elif self._stop.is_set() or jobs.more_urgent(job, self.device):
                     ends_as = "queued"  # maps, for which nobody waits, step aside for training
                 if ends_as:
-                    asked_at, grace = now, self._grace()
+                    asked_at, grace = now, self._grace(job)
                     child.send_signal(signal.SIGTERM)
             elif now - asked_at > grace:
                 child.kill()
@@ -140,17 +141,22 @@ class Supervisor:
         elif ends_as:
             _count_attempt(job, reset=True)
             jobs.finish(job.id, ends_as)
-        elif child.returncode > 0:
+        elif child.returncode > 0 and not self._lost_a_process(job):
             error = job.folder / "error.json"
             line = read_json(error)["error"] if error.exists() else f"it ended with exit code {child.returncode}"
             jobs.finish(job.id, "failed", line)
         else:  # killed by a signal (out of memory, say): it resumes at its checkpoint
-            jobs.finish(job.id, "queued", f"its process was ended by signal {-child.returncode}")
+            ended = f"by signal {-child.returncode}" if child.returncode < 0 else "before the others"
+            jobs.finish(job.id, "queued", f"its process was ended {ended}")
 
-    def _grace(self) -> float:
+    def _lost_a_process(self, job: Job) -> bool:
+        """Whether one of several processes was killed: torchrun then ends with 1, and nobody has written an error."""
+        return count_of(job.spec) > 1 and not (job.folder / "error.json").exists()
+
+    def _grace(self, job: Job) -> float:
         """Seconds that a child has to end once it was told."""
         try:
-            return configured(self.workspace).grace
+            return REMOTE_GRACE if count_of(job.spec) > 1 else configured(self.workspace).grace
         except UserError:  # the child says so, and ends by itself
             return GRACE
 

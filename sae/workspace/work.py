@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sae.common.devices import choose
 from sae.common.errors import UserError
 from sae.common.files import write_json, write_parquet
+from sae.workspace.processes import follow, follows, shared, without
 
 if TYPE_CHECKING:
     from sae.workspace.child import JobProgress
@@ -33,6 +34,9 @@ def perform(workspace: Workspace, kind: str, spec: dict[str, Any], device: str, 
         "demo": run_demo,
         **TASKS,
     }
+    if follows():
+        follow(workspace, spec, here(device))
+        return
     if kind not in works:
         known = [name for name in works if name not in TASKS]
         raise UserError(f"job kind {kind!r} is not known: take one of {', '.join(known)}")
@@ -54,7 +58,7 @@ def run_experiment(workspace: Workspace, spec: dict[str, Any], device: str, prog
     from sae.workspace.executors.training import train_claimed, train_in_tasks
     from sae.workspace.register import planned, register
 
-    wanted = Spec(**spec)
+    wanted = Spec(**without(spec))
     plan = planned(workspace, wanted)
     register(workspace, plan)
     progress.update(0, len(plan.runs), "loading activations")
@@ -64,7 +68,8 @@ def run_experiment(workspace: Workspace, spec: dict[str, Any], device: str, prog
     if executor.remote:
         train_in_tasks(workspace, plan, executor, progress)
     else:
-        train_claimed(workspace, plan, here(device), progress)
+        with shared(here(device)) as own:
+            train_claimed(workspace, plan, own, progress)
     experiment = workspace.experiment(wanted.name)
     write_parquet(experiment.folder / "results.parquet", experiment.results())
     failed = [run for run in plan.runs if not (workspace.run_folder(run.id) / "metrics.json").exists()]
