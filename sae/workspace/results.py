@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.files import file_sha256, write_json, write_parquet, write_tensors
+from sae.workspace.processes import started
 
 if TYPE_CHECKING:
     from sae.experiments.execute import Data, Result
@@ -42,6 +43,7 @@ def environment(device: str) -> dict[str, Any]:
         "device_name": title,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "processes": started(),
     }
 
 
