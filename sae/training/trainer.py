@@ -94,6 +94,13 @@ class Trainer:
                 stored.b_enc.add_((exact(trained["W_enc"]) @ exact(unsubtracted)).float().to(self.device))
         return stored
 
+    def align(self) -> None:
+        """Before the first step: where several processes train together, all take over the first one's state."""
+
+    def drop_moments(self) -> None:
+        """Free the moments, which no step needs after the last one: the finished model takes no more memory then."""
+        self.first, self.second = {}, {}
+
     def state(self, member: int = 0) -> dict[str, Tensor]:
         """Everything that the next step of a member depends on, by name; `restore` takes it back."""
         state = {name: held[member] for name, held in self._held().items()}
