@@ -2,12 +2,13 @@
 # make test   checks and tests, the browser's included
 # make lint   ruff and mypy alone
 # make bench  how fast the grid trains here, beside a plain reference (a few minutes)
+# make gpu-check  on a machine with a GPU by CUDA: training's tests there, and how fast the grid trains on it
 # make clean  removes .venv and caches; the workspace stays
 #
 # PYTHON=/path/to/python3.11 picks the interpreter; WORKERS=4 runs the tests on more cores.
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench clean
+.PHONY: run test lint bench gpu-check clean
 
 python := .venv/bin/python
 pip := $(python) -m pip install --disable-pip-version-check --no-input $(if $(CI),--quiet)
@@ -43,6 +44,10 @@ test: lint
 
 bench: .venv/installed-app
 	OMP_NUM_THREADS=1 $(python) -m benchmarks.grid --quick
+
+gpu-check: .venv/installed-tests
+	SAE_TEST_DEVICE=cuda OMP_NUM_THREADS=1 $(python) -m pytest tests/training tests/objectives
+	$(python) -m benchmarks.gpu
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots

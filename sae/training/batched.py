@@ -109,8 +109,12 @@ class BatchedTrainer(Trainer):
 
     def _update(self, gradients: dict[str, Tensor]) -> None:
         parts = (self.weights, gradients, self.first, self.second)
+        weights, slopes, first, second = ([part[name] for name in self._learned] for part in parts)
         adam(
-            *([part[name] for name in self._learned] for part in parts),
+            weights,
+            slopes,
+            first,
+            second,
             [],
             self._counts,
             fused=True,
