@@ -61,7 +61,7 @@ class WorkspaceStore:
         self.workspace, self.kind, self.experiment, self.progress = workspace, kind, experiment, progress
         self.environment = environment(device)
         self.data: Data
-        self._last_curve = 0.0
+        self._last_curve: dict[str, float] = {}
 
     def use(self, data: Data) -> None:
         """The slice that the following runs are trained on."""
@@ -127,10 +127,10 @@ class WorkspaceStore:
         )
 
     def curves(self, run: str, fraction: float, history: list[dict]) -> None:
-        """Live curves, at most once a second; the finished table is written at the end."""
-        if time.monotonic() - self._last_curve < CURVE_SECONDS or not history:
+        """Live curves, at most once a second for each run; the finished table is written at the end."""
+        if time.monotonic() - self._last_curve.get(run, 0.0) < CURVE_SECONDS or not history:
             return
-        self._last_curve = time.monotonic()
+        self._last_curve[run] = time.monotonic()
         import pandas as pd
 
         table = pd.DataFrame(history).astype({"validation_ev_total": float})
