@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sae.training.binary_config import BinaryConfig
 from sae.training.config import TrainingConfig
 from sae.training.rows import Rows
+from sae.training.topk_config import TopKConfig
 from sae.training.trainer import Trainer
 
 
@@ -26,18 +28,25 @@ def groups(
     """
     found: dict[object, list[int]] = {}
     for number, config in enumerate(configs):
+        alone = torch.device(device).type == "cpu" or config.architecture != "topk"
         alike = (dataclasses.replace(config, k=1), started[number] if started else 0)
-        key = number if torch.device(device).type == "cpu" else alike
+        key = number if alone else alike
         found.setdefault(key, []).append(number)
     return list(found.values())
 
 
 def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | None = None) -> Trainer:
     """The trainer of a group, for the device that the rows are on."""
-    if len(configs) == 1 and rows.device.type == "cpu":
+    binary = [config for config in configs if isinstance(config, BinaryConfig)]
+    if binary:
+        from sae.training.binary import BinaryTrainer
+
+        return BinaryTrainer(binary[0], rows)
+    topk = [config for config in configs if isinstance(config, TopKConfig)]
+    if len(topk) == 1 and rows.device.type == "cpu":
         from sae.training.sparse import SparseTrainer
 
-        return SparseTrainer(configs[0], rows, principal)
+        return SparseTrainer(topk[0], rows, principal)
     from sae.training.batched import BatchedTrainer
 
-    return BatchedTrainer(configs, rows, principal)
+    return BatchedTrainer(topk, rows, principal)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sae.common.files import write_tensors
-from sae.models.topk import TopK
+from sae.models.base import SAE
 from sae.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -23,15 +23,16 @@ CURVE_POINTS = 200
 VALIDATION_POINTS = 12
 VALIDATION_ROWS = 4096  # of the curve; the final figure is taken on all
 
-COLUMNS = ("step", "epoch", "rows_seen", "loss", "ev_total_batch", "dead_share", "lr", "seconds", "validation_ev_total")
-
 
 class Trained(NamedTuple):
-    """A finished run: the model as it is stored, its curves, and per feature the rows seen when it last fired."""
+    """A finished run: the model as it is stored, its curves, the rows seen when each feature last fired, and figures of
+    the whole training.
+    """
 
-    model: TopK
+    model: SAE
     history: pd.DataFrame
     last_fired: Tensor
+    summary: dict[str, float]
     seconds: float
 
 
@@ -103,9 +104,11 @@ class Training:
     def trained(self, member: int) -> Trained:
         import pandas as pd
 
-        table = pd.DataFrame(self.histories[member], columns=list(COLUMNS)).astype({"validation_ev_total": float})
+        table = pd.DataFrame(self.histories[member]).astype({"validation_ev_total": float})
         share = self.seconds / len(self.histories)
-        return Trained(self.trainer.finished_model(member), table, self.trainer.last_fired[member].clone(), share)
+        trainer = self.trainer
+        fired = trainer.last_fired[member].clone()
+        return Trained(trainer.finished_model(member), table, fired, trainer.summary(member), share)
 
     def _record(self, loss: Tensor, rate: float) -> None:
         trainer, step = self.trainer, self.trainer.step_number
@@ -123,6 +126,7 @@ class Training:
                     "lr": rate,
                     "seconds": self.seconds / len(self.histories),
                     "validation_ev_total": self._ev(member) if validate else None,
+                    **trainer.figures(member),
                 }
             )
 

@@ -76,7 +76,8 @@ def free_name(workspace: Workspace, about: str, kind: Kind | Measurement) -> str
 def settable(kind: Kind) -> dict[str, Setting]:
     """What may be set beside the factors, by name."""
     factors = {factor.name for factor in kind.factors}
-    return {s.name: s for s in settings() if s.name not in factors and s.name != "architecture"}
+    architecture = kind.settings.get("architecture", "topk")
+    return {s.name: s for s in settings(architecture) if s.name not in factors and s.name != "architecture"}
 
 
 def settings_table(kind: Kind, presets: Sequence[str], changed: Mapping[str, Any]) -> pd.DataFrame:
