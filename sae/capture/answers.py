@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sae.language_models import LanguageModel
+
+    from .shards import Shards
 
 #: What a model with a chat template is asked, as a user's turn.
 CHAT_PROMPT = "{question}\n\nSolve this step by step, then end with 'The answer is N.' where N is a number."
@@ -90,22 +92,45 @@ def is_right(given: float | None, reference: float) -> bool:
     return given is not None and math.isclose(given, reference, rel_tol=1e-6, abs_tol=1e-6)
 
 
+def answer_batches(model: LanguageModel, questions: list[str], batch_size: int) -> tuple[list[str], list[list[int]]]:
+    """What the model is asked for each question, and the places of the questions in batches: longest first, always the
+    same. A question that alone fills the model's context is in none."""
+    prompts = [model.prompt(question, CHAT_PROMPT, PLAIN_PROMPT) for question in questions]
+    lengths = model.prompt_lengths(prompts)
+    readable = [i for i, length in enumerate(lengths) if model.context is None or length < model.context]
+    readable.sort(key=lambda i: (-lengths[i], i))
+    return prompts, [readable[start : start + batch_size] for start in range(0, len(readable), batch_size)]
+
+
+def generate(
+    model: LanguageModel, prompts: list[str], batches: list[list[int]], tick: Callable[[], None]
+) -> Generator[list[str], None, None]:
+    """The model's greedy answers, batch after batch; calls `tick` while it waits."""
+    asked = [[prompts[place] for place in batch] for batch in batches]
+    with closing(model.answer_batches(asked, max_new_tokens=MAX_NEW_TOKENS, tick=tick)) as generated:
+        for written in generated:
+            yield [_own_part(answer) for answer in written]
+
+
 def collect_answers(
-    model: LanguageModel, questions: list[str], journal: Path, batch_size: int, progress: Progress
+    model: LanguageModel,
+    questions: list[str],
+    journal: Path,
+    batch_size: int,
+    progress: Progress,
+    shards: Shards | None = None,
 ) -> list[str | None]:
     """The model's greedy answer to each question; None where the question alone fills the model's context.
 
     Every finished batch is a line of `journal`, so that a killed run goes on where it was; a line that a kill cut
     off is written again.
+
+    Args:
+        shards: have the answers already.
     """
-    prompts = [model.prompt(question, CHAT_PROMPT, PLAIN_PROMPT) for question in questions]
-    lengths = model.prompt_lengths(prompts)
+    prompts, batches = answer_batches(model, questions, batch_size)
     answers: list[str | None] = [None] * len(prompts)
-    readable = [i for i, length in enumerate(lengths) if model.context is None or length < model.context]
-    # Longest first, as for the states; always the same batches.
-    readable.sort(key=lambda i: (-lengths[i], i))
-    batches = [readable[start : start + batch_size] for start in range(0, len(readable), batch_size)]
-    done = 0
+    done, total = 0, sum(map(len, batches))
 
     def take(batch: list[int], written: list[str]) -> None:
         nonlocal done
@@ -113,22 +138,20 @@ def collect_answers(
             answers[place] = answer
         done += len(batch)
 
+    def tick() -> None:
+        progress.update(done, total, "answers")
+
     with Journal(journal) as lines:
         for batch, written in zip(batches, lines.finished, strict=False):
             take(batch, written)
         left = batches[len(lines.finished) :]
-        generated = model.answer_batches(
-            [[prompts[place] for place in batch] for batch in left],
-            max_new_tokens=MAX_NEW_TOKENS,
-            tick=lambda: progress.update(done, len(readable), "answers"),
-        )
-        with closing(generated):
-            for batch, written in zip(left, generated, strict=True):
-                written = [_own_part(answer) for answer in written]
+        found = shards.answers(left, tick) if shards else generate(model, prompts, left, tick)
+        with closing(found):
+            for batch, written in zip(left, found, strict=True):
                 take(batch, written)
                 lines.add(written)
                 lines.flush()
-    progress.update(done, len(readable), "answers")
+    tick()
     return answers
 
 

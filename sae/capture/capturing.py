@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
     from sae.language_models import LanguageModel
 
+    from .shards import Shards
+
 _JOURNAL = "answers.jsonl"
-_ANSWERS_AT_ONCE = 32
+ANSWERS_AT_ONCE = 32
 
 
 def capture_language_model(
@@ -45,6 +47,7 @@ def capture_language_model(
     answers: bool = False,
     problems_source: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    shards: Shards | None = None,
 ) -> Activations:
     """Write the residual stream after each of `layers` over the texts of `examples` into `folder`.
 
@@ -63,6 +66,7 @@ def capture_language_model(
         answers: also let the model answer each question greedily, and judge it.
         problems_source: where the examples came from, for the manifest.
         progress: may raise `Cancelled`; what is there then stays for the next time.
+        shards: have read all batches already; the model then says only what they belong to.
 
     Raises:
         UserError: bad arguments, another spec under the same name, too little room on the disk, or values that
@@ -90,10 +94,10 @@ def capture_language_model(
     with Workplace(folder) as place:
         if folder.exists():
             return what_is_there(folder, spec)
-        state = State.at(place, spec, _how(model, batch_size))
-        _capture_states(model, plan, wanted, np.dtype(dtype), place, state, progress)
+        state = State.at(place, spec, shards.how(spec) if shards else how_read(model, batch_size))
+        _capture_states(model, plan, wanted, np.dtype(dtype), place, state, progress, shards)
         if answers:
-            examples = _with_answers(model, examples, references, place, state, progress)
+            examples = _with_answers(model, examples, references, place, state, progress, shards)
         progress.update(0, 1, "finishing")
         write_rows(place.partial / "rows.parquet", plan.row_columns(), split, wanted)
         write_examples(place.partial / "examples.parquet", examples, split)
@@ -133,13 +137,18 @@ def _capture_states(
     place: Workplace,
     state: State,
     progress: Progress,
+    shards: Shards | None,
 ) -> None:
     """Fill activations.npy, from the first batch that state.json doesn't count as done."""
     batches = plan.batches(state.how["batch_size"], state.how["batch_tokens"])
+
+    def read(left: list[list[int]], tick: Callable[[], None]) -> Generator[dict[int, np.ndarray], None, None]:
+        return shards.states(left, tick) if shards else read_batches(model, plan, left, layers, tick)
+
     work = Work(
         batches=batches,
         weights=[sum(len(plan.tokens[text].ids) for text in batch) for batch in batches],
-        read=lambda left, tick: read_batches(model, plan, left, layers, tick),
+        read=read,
         write=lambda batch, states, writer: _write_batch(plan, batch, layers, states, writer),
         flush=lambda: None,
         stage="capturing (tokens)",
@@ -171,13 +180,16 @@ def _with_answers(
     place: Workplace,
     state: State,
     progress: Progress,
+    shards: Shards | None,
 ) -> pd.DataFrame:
     """`examples` with `model_answer` (its text), `model_number` and `correct`."""
     import pandas as pd
 
     questions = [str(question) for question in examples["question"]]
     try:
-        written = own_answers.collect_answers(model, questions, place.partial / _JOURNAL, _ANSWERS_AT_ONCE, progress)
+        written = own_answers.collect_answers(
+            model, questions, place.partial / _JOURNAL, ANSWERS_AT_ONCE, progress, shards
+        )
     finally:
         state.save()
     numbers = [None if answer is None else own_answers.last_number(answer) for answer in written]
@@ -200,11 +212,11 @@ def _answers_note(model: LanguageModel, examples: pd.DataFrame) -> dict[str, Any
     }
 
 
-def _how(model: LanguageModel, batch_size: int) -> dict[str, Any]:
+def how_read(model: LanguageModel, batch_size: int) -> dict[str, Any]:
     """What decides the last bits beside the spec."""
     return {
         "device": str(model.device),
         "kernel": model.kernel,
         "batch_size": batch_size,
-        "batch_tokens": batch_tokens_for(model),
+        "batch_tokens": batch_tokens_for(model.device),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
     from sae.language_models.codi.model import Codi
 
+    from .shards import Shards
+
 _JOURNAL = "thoughts.jsonl"
 FINAL_NORM = ("before", "after")
 _SITES = {
@@ -61,6 +63,7 @@ def capture_thoughts(
     batch_size: int = BATCH_SIZE,
     problems_source: dict[str, Any] | None = None,
     progress: Progress | None = None,
+    shards: Shards | None = None,
 ) -> Activations:
     """Let the model think about every question, and write the states of `layers` at `steps` into `folder`.
 
@@ -83,6 +86,7 @@ def capture_thoughts(
         batch_size: at most so many problems at once; long ones are fewer.
         problems_source: where the examples came from, for the manifest.
         progress: may raise `Cancelled`; what is there then stays for the next time.
+        shards: hold all thoughts already; the model then says only what they belong to.
 
     Raises:
         UserError: bad arguments, another spec under the same name, no problem that can be read, too little room on
@@ -98,33 +102,19 @@ def capture_thoughts(
         raise UserError(f"batch size {batch_size} must be at least 1")
     wanted, at = check_layers(codi, layers), check_steps(codi, steps)
     examples = examples.reset_index(drop=True)
-    spec = make_spec(
-        codi.source,
-        examples,
-        layers=wanted,
-        positions="thoughts",
-        steps=at,
-        # It says something about the last block alone.
-        final_norm=final_norm if wanted[-1] == codi.n_layers - 1 else "before",
-        dtype=dtype,
-    )
+    spec = thoughts_spec(codi, examples, wanted, at, final_norm, dtype)
     if folder.exists():
         return what_is_there(folder, spec)
 
     progress.update(0, 1, "tokenizing")
     plan = make_thought_plan(codi, examples)
     split, split_how = split_examples(examples)
-    how = {
-        "device": str(codi.device),
-        "kernel": prepare(codi),
-        "batch_size": batch_size,
-        "batch_tokens": batch_tokens_for(codi),
-    }
+    how = shards.how(spec) if shards else how_thought(codi, batch_size)
     with Workplace(folder) as place:
         if folder.exists():
             return what_is_there(folder, spec)
         state = State.at(place, spec, how)
-        said = _capture(codi, plan, wanted, at, np.dtype(dtype), final_norm, place, state, progress)
+        said = _capture(codi, plan, wanted, at, np.dtype(dtype), final_norm, place, state, progress, shards)
         progress.update(0, 1, "finishing")
         n = len(plan.numbers)
         columns: dict[str, np.ndarray] = {
@@ -176,6 +166,32 @@ def capture_thoughts(
         return place.finish(manifest, drop=(STATE, _JOURNAL))
 
 
+def thoughts_spec(
+    codi: Codi, examples: pd.DataFrame, layers: list[int], steps: list[int], final_norm: str, dtype: str
+) -> dict[str, Any]:
+    """What makes two captures of thoughts the same."""
+    return make_spec(
+        codi.source,
+        examples,
+        layers=layers,
+        positions="thoughts",
+        steps=steps,
+        # It says something about the last block alone.
+        final_norm=final_norm if layers[-1] == codi.n_layers - 1 else "before",
+        dtype=dtype,
+    )
+
+
+def how_thought(codi: Codi, batch_size: int) -> dict[str, Any]:
+    """What decides the last bits beside the spec."""
+    return {
+        "device": str(codi.device),
+        "kernel": prepare(codi),
+        "batch_size": batch_size,
+        "batch_tokens": batch_tokens_for(codi),
+    }
+
+
 def _capture(
     codi: Codi,
     plan: ThoughtPlan,
@@ -186,6 +202,7 @@ def _capture(
     place: Workplace,
     state: State,
     progress: Progress,
+    shards: Shards | None,
 ) -> list[dict[str, Any]]:
     """Fill activations.npy, from the first batch that state.json doesn't count; what the model said, by problem."""
     batches = plan.batches(state.how["batch_size"], state.how["batch_tokens"])
@@ -203,10 +220,15 @@ def _capture(
             journal.add(thoughts.said)
             return len(batch) * len(layers) * len(steps)
 
+        def read(left: list[list[int]], tick: Callable[[], None]) -> Generator[Thoughts, None, None]:
+            if shards:
+                return shards.thoughts(left, len(steps), tick)
+            return think_batches(codi, plan, left, layers, steps, final_norm, tick)
+
         work = Work(
             batches=batches,
             weights=[len(batch) for batch in batches],
-            read=lambda left, tick: think_batches(codi, plan, left, layers, steps, final_norm, tick),
+            read=read,
             write=write,
             flush=journal.flush,
             stage="thinking (problems)",

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sae.cli.output import emit, table, workspace_of
+from sae.cli.output import emit, table, unread_text, workspace_of
 from sae.common.progress import Console, seconds_text
 
 
@@ -139,6 +139,8 @@ def show(options: argparse.Namespace) -> None:
         said.append(note)
     if skipped := activations.manifest.get("skipped"):
         said.append(f"{len(skipped):,} problems skipped; the first, {skipped[0]['example']}: {skipped[0]['reason']}")
+    problems = activations.manifest.get("problems") or {}
+    said += [one for part in (problems, problems.get("test") or {}) if (one := unread_text(part.get("unread")))]
     emit(options, activations.manifest, "\n".join(said))
 
 

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sae.cli.output import emit, table
+from sae.cli.output import emit, table, unread_text
 from sae.common.errors import UserError
 from sae.common.progress import Console
 from sae.language_models.codi.config import KINDS, CodiConfig
@@ -118,6 +118,7 @@ def evaluate(options: argparse.Namespace) -> None:
         "control": None if control is None else control.source.get("name"),
         "no_latent_note": why,
         "problems": problems.source,
+        "unread": [str(line) for line in problems.skipped],
     }
     emit(options, document, _text(document))
 
@@ -198,6 +199,8 @@ def _text(found: dict[str, Any]) -> str:
     if found["skipped"]:
         words = ", ".join(found["unknown_words"][:8])
         said.append(f"{found['skipped']:,} problems skipped: words outside its vocabulary, most often {words}")
+    if unread := unread_text(found["unread"]):
+        said.append(unread)
     if found["no_latent_note"]:
         said.append(f"no accuracy of a control: {found['no_latent_note']}")
     return "\n".join(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from sae.common.files import to_json
@@ -39,3 +40,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
     return str(value)
+
+
+def unread_text(lines: Sequence[str] | None) -> str:
+    """What is said of lines of a problems file that could not be read; empty if there are none."""
+    return f"{len(lines):,} of the file's lines can't be read; the first: {lines[0]}" if lines else ""

@@ -99,6 +99,7 @@ METRICS = {
     "accuracy": ("Right answers", "share"),
     "accuracy_clean": ("Right answers, not patched", "share"),
     "accuracy_patched": ("Right answers, patched", "share"),
+    "accuracy_mean": ("Right answers, training mean instead", "share"),
     "accuracy_change": ("Change of right answers", "share"),
     "flipped": ("Answers flipped", "share"),
     "right_to_wrong": ("Answers from right to wrong", "share"),

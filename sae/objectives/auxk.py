@@ -16,7 +16,9 @@ class AuxK(NamedTuple):
     W_dec: Tensor
 
 
-def auxk(pre_activations: Tensor, residual: Tensor, W_dec: Tensor, dead: Tensor, k: int) -> AuxK:
+def auxk(
+    pre_activations: Tensor, residual: Tensor, W_dec: Tensor, dead: Tensor, k: int, spread: Tensor | None = None
+) -> AuxK:
     """Normalised error of the residual's reconstruction from the `k` strongest dead features of each row.
 
     `‖e - ê‖² / ‖e - mean(e)‖²` with e the residual, which is a target only; without b_dec, as in the paper. The term
@@ -30,14 +32,16 @@ def auxk(pre_activations: Tensor, residual: Tensor, W_dec: Tensor, dead: Tensor,
         W_dec: [..., d_sae, d_in].
         dead: bool [..., d_sae].
         k: features used a row, at most.
+        spread: ‖e - mean(e)‖² [...] where the batch is more than these rows, as it is with several processes.
     """
     weight = (dead.sum(-1) / k).clamp_max(1.0)
     masked = pre_activations.masked_fill(~dead.unsqueeze(-2), -torch.inf)
     values, indices = masked.topk(min(k, W_dec.shape[-2]), dim=-1, sorted=False)
     used = torch.zeros_like(pre_activations).scatter_(-1, indices, values.clamp_min(0))
     miss = used @ W_dec - residual
-    spread = (residual - residual.mean(-2, keepdim=True)).square().sum((-1, -2)).clamp_min(1e-12)
-    factor = weight / spread
+    if spread is None:
+        spread = (residual - residual.mean(-2, keepdim=True)).square().sum((-1, -2))
+    factor = weight / spread.clamp_min(1e-12)
     slope = miss * (2 * factor)[..., None, None]
     return AuxK(
         factor * miss.square().sum((-1, -2)),

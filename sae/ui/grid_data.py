@@ -161,7 +161,12 @@ def beaten_by(
 
 def short_title(metric: str) -> str:
     """A metric's name for a narrow panel."""
-    short = {"ev_flat": "Explained variance, flat", "mean_activation": "Mean |activation|", "mse": "Mean squared error"}
+    short = {
+        "ev_flat": "Explained variance, flat",
+        "mean_activation": "Mean |activation|",
+        "mse": "Mean squared error",
+        "accuracy_mean": "Right, training mean instead",
+    }
     return short.get(metric, metric_title(metric))
 
 

@@ -134,12 +134,6 @@ def _features(run: RunFolder, experiment: ExperimentFolder, table: pd.DataFrame)
 
 
 def _again(run: RunFolder, experiment: ExperimentFolder, python: str) -> reproduce.Reproduce:
-    import shlex
-
     spec = experiment.spec
-    words = ["python", "-m", "sae", "experiment", "run", "patching", "--from", spec["source"], "--name", spec["name"]]
-    words += ["--runs", ",".join(spec["runs"])] if spec.get("runs") else []
-    for name, value in spec["settings"].items():
-        words += ["--set", f"{name}={value}"]
     opened = f'from sae.workspace import Workspace\n\nexperiment = Workspace.at(None).experiment("{spec["name"]}")\n'
-    return reproduce.Reproduce(shlex.join(words), opened + python, reproduce.hashes(run))
+    return reproduce.Reproduce(reproduce.measurement_command(spec), opened + python, reproduce.hashes(run))

@@ -51,6 +51,15 @@ def experiment_command(spec: Mapping[str, Any]) -> str:
     return "python -m sae experiment run " + " ".join(shlex.quote(word) for word in words)
 
 
+def measurement_command(spec: Mapping[str, Any]) -> str:
+    """The command line that takes the measurement of this specification (`experiment.json`, key `spec`)."""
+    words: list[str] = [str(spec["kind"]), "--from", str(spec["source"]), "--name", str(spec["name"])]
+    words += ["--runs", ",".join(spec["runs"])] if spec.get("runs") else []
+    for name, value in spec["settings"].items():
+        words += ["--set", f"{name}={value}"]
+    return "python -m sae experiment run " + shlex.join(words)
+
+
 def of_run(run: RunFolder, command: str, python: str) -> Reproduce:
     """For a figure of one run: `command` after `python -m sae`, and `python` below the lines that open the run."""
     lines = f'import sae\n\nrun = sae.open("{run.id}")\n{python}'

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from sae.workspace import Workspace
     from sae.workspace.experiments import ExperimentFolder
 
-# What the maps show, and which way is better where one way is.
+# What the maps show, and which way is better where one way is. Of the patched there are values where it was measured.
 METRICS: dict[str, str | None] = {
     "ev_total": "high",
     "dead": "low",
+    "accuracy_patched": "high",
     "mean_activation": None,
     "mse": "low",
     "max_activation": None,
     "ev_flat": "high",
+    "accuracy_mean": None,
 }
+PATCHED = ("accuracy_patched", "accuracy_mean")
 
 
 def thought_activations(workspace: Workspace) -> list[str]:
@@ -78,8 +81,33 @@ def _runs_by_slice(experiment: ExperimentFolder, split: str) -> pd.DataFrame:
     for name in ("layer", "position"):
         if name not in table:  # one slice for all runs
             table[name] = spec.get(name)
-    table["near_constant"] = [_near_constant(there.get(run)) for run in table["run"]]
+    table["near_constant"] = [near_constant(there.get(run)) for run in table["run"]]
     return table.dropna(subset=["layer", "position"]).astype({"layer": int, "position": int})
+
+
+def one_configuration(experiment: ExperimentFolder, choices: Mapping[str, Any]) -> bool:
+    """Whether the choices leave one configuration, of which there may be several seeds."""
+    several = [name for name, values in experiment.factors.items() if len(values) > 1]
+    return all(choices.get(name) is not None for name in several if name not in ("seed", "layer", "position"))
+
+
+def mean_text(experiment: ExperimentFolder, choices: Mapping[str, Any]) -> str:
+    """What a cell is the mean of, as a paragraph; empty where it is one run."""
+    names = {"k": "K", "d_sae": "dictionary sizes", "seed": "seeds"}
+    free = [
+        names.get(name, name.replace("_", " ")) for name, values in experiment.factors.items()
+        if len(values) > 1 and choices.get(name) is None and name not in ("layer", "position")
+    ]  # fmt: skip
+    return f"\n\nA cell holds the mean over {' and '.join(free)}." if free else ""
+
+
+def listed(experiment: ExperimentFolder, table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The numbers of a map as a table: a line a run, with its slice, its factors and the metric."""
+    known = [name for name in ("run", "state", *experiment.factors) if name in table]
+    places = [name for name in ("layer", "position") if name not in known]
+    bounds = [name for name in (f"{metric}_low", f"{metric}_high", "accuracy_clean", "problems") if name in table]
+    numbers = [metric, *(bounds if metric in PATCHED else [])]
+    return table.assign(**({} if metric in table else {metric: np.nan}))[[*places, *known, *numbers, "near_constant"]]
 
 
 def rows_of(experiment: ExperimentFolder) -> dict[str, int]:
@@ -102,7 +130,8 @@ def _hashes(folder: str, finished: tuple[int, ...], _experiment: ExperimentFolde
     return grid_views.hashes(_experiment)
 
 
-def _near_constant(run: RunFolder | None) -> bool:
+def near_constant(run: RunFolder | None) -> bool:
+    """Whether a finished run found that the rows of its slice hardly differ from their mean."""
     return bool(run is not None and run.done and run.results.get("slice", {}).get("near_constant", False))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sae.workspace import Workspace
     from sae.workspace.experiments import ExperimentFolder
 
+MEAN = "mean"
 VIEWS = {"maps": "Maps", "problem": "One problem", "feature": "One feature", "paste": "Paste a problem"}
 
 
@@ -98,7 +99,7 @@ def _several(experiment: ExperimentFolder) -> bool:
 
 
 def _configuration(experiment: ExperimentFolder, view: str) -> dict[str, Any]:
-    """K, dictionary size and recipe, where there are several."""
+    """K, dictionary size and recipe, where there are several; None is the mean of all, which only maps can show."""
     titles = {"k": "K", "d_sae": "Features", "preset": "Recipe"}
     found: dict[str, Any] = {}
     for name, values in experiment.factors.items():
@@ -107,9 +108,21 @@ def _configuration(experiment: ExperimentFolder, view: str) -> dict[str, Any]:
         if len(values) == 1:
             found[name] = values[0]
             continue
+        title = titles.get(name, name.replace("_", " "))
+        if view == "maps" and name != "preset":
+            with st.container(width=125):
+                chosen = pickers.pick_choice(title, [MEAN, *values], name=name, format=_mean_or)
+                found[name] = None if chosen == MEAN else chosen
+            continue
+        if address.get(name) == MEAN:
+            address.choose(drop=[name])
         with st.container(width=95 if name != "preset" else 130):
-            found[name] = pickers.pick_choice(titles.get(name, name.replace("_", " ")), values, name=name)
+            found[name] = pickers.pick_choice(title, values, name=name)
     return found
+
+
+def _mean_or(value: Any) -> str:
+    return "mean of all" if value == MEAN else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _follow(workspace: Workspace, names: list[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from sae.ui.thought_data import near_constant
 
 if TYPE_CHECKING:
     from sae.evaluation.error_prediction.one_pass import Detection
@@ -22,6 +24,11 @@ NAMED = {
     "question": "the question alone",
     "random_sae": "a random SAE",
 }
+
+
+def measured(experiment: ExperimentFolder) -> list[str]:
+    """The runs of which it has found something, in their order."""
+    return [run for run in experiment.measured_runs() if (experiment.part_folder(run) / "results.json").exists()]
 
 
 def verdict(probes: pd.DataFrame, differences: pd.DataFrame, null: Mapping[str, Any]) -> str:
@@ -75,7 +82,8 @@ def over_slices(experiment: ExperimentFolder, run: str) -> pd.DataFrame:
     """The measured runs that differ from `run` in layer and position only, a line each.
 
     Returns:
-        run, layer, position, the metrics of one pass, their bounds (`auroc_low`, `auroc_high`), `difference_low`, n.
+        run, layer, position, the metrics of one pass, their bounds (`auroc_low`, `auroc_high`), `difference_low`, n,
+        near_constant (the rows of the slice hardly differ from their mean).
     """
     listed = {one["id"]: one["factors"] for one in experiment.content["measured"]}
     alike = _other(listed[run])
@@ -100,10 +108,21 @@ def over_slices(experiment: ExperimentFolder, run: str) -> pd.DataFrame:
                 "difference_low": intervals["difference_one_pass"][0],
                 "n": found[0]["n"],
                 "protocol": notes.get("protocol"),
+                "near_constant": near_constant(experiment.workspace.run(one)),
                 "state": "done",
             }
         )
     return pd.DataFrame(lines)
+
+
+def constant_text(slices: pd.DataFrame, name: Callable[[int, int], str]) -> str:
+    """Which of `over_slices` are near-constant, in a sentence; empty if none. `name` names a layer and a step."""
+    odd = slices[slices["near_constant"]]
+    if odd.empty:
+        return ""
+    named = "; ".join(name(int(line["layer"]), int(line["position"])) for line in odd.to_dict("records")[:6])
+    more = f" and {len(odd) - 6} more" if len(odd) > 6 else ""
+    return f"Near-constant, so that a number says little there: {named}{more}."
 
 
 def step_table(experiment: ExperimentFolder, slices: pd.DataFrame, layer: int) -> tuple[pd.DataFrame, Detection]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,10 +52,6 @@ class Shown:
 def again(shown: Shown, python: str) -> reproduce.Reproduce:
     """The command that measures it again, and `python` below the lines that open the experiment."""
     spec = shown.experiment.spec
-    words = ["python", "-m", "sae", "experiment", "run", spec["kind"], "--from", spec["source"], "--name", spec["name"]]
-    words += ["--runs", ",".join(spec["runs"])] if spec.get("runs") else []
-    for name, value in spec["settings"].items():
-        words += ["--set", f"{name}={value}"]
     opened = f'from sae.workspace import Workspace\n\nexperiment = Workspace.at().experiment("{spec["name"]}")\n'
     hashes = reproduce.hashes(shown.workspace.run(shown.run))
-    return reproduce.Reproduce(shlex.join(words), opened + python, hashes)
+    return reproduce.Reproduce(reproduce.measurement_command(spec), opened + python, hashes)

@@ -9,7 +9,8 @@ import streamlit as st
 
 from sae.ui import address, heat_map, page, wrong_data
 from sae.ui.panel import figure_panel
-from sae.ui.thought_words import position_text
+from sae.ui.thought_data import constant_places
+from sae.ui.thought_words import position_text, slice_text
 from sae.ui.words import plain
 from sae.ui.wrong_shown import CONVENTION, Shown, again
 
@@ -35,11 +36,14 @@ def _map(shown: Shown, table: pd.DataFrame, names: dict[int, str]) -> None:
     other = "K, dictionary size and recipe as in the run above"
     figure = layer_step_map(
         table, "auroc", layers=layers, steps=names, home=here, title="AUROC over layers and steps", kind="ev",
+        constant=constant_places(table),
+        x_title=f"Step of thinking, and its position ({CONVENTION})" if shown.thoughts else "Position",
         theme=page.theme(), height=min(max(120 + 30 * len(layers), 290), 470),
     )  # fmt: skip
     figure_panel(
         heat_map.as_svg(figure), table.drop(columns="state"), key="wrong_map", n=f"{shown.n} in each slice",
-        meaning=f"One grouped pass a slice ({other}): to see where to look, not to compare. A click opens the slice.",
+        meaning=f"One grouped pass a slice ({other}): to see where to look, not to compare. A click opens the slice. "
+        + plain(wrong_data.constant_text(table, lambda layer, step: _place(shown, layer, step))),
         formula="One pass of 5 grouped folds a slice, the same folds everywhere, C from one inner split. Slices were "
         "not chosen beforehand and their intervals not adjusted: the brightest looks better than it is. The full "
         "protocol belongs to a slice that is named before this map is seen.",
@@ -61,7 +65,7 @@ def _steps(shown: Shown, table: pd.DataFrame, names: dict[int, str]) -> None:
     )  # fmt: skip
     figure_panel(
         figure, lines, key="wrong_steps", title=f"AUROC by step, layer {layer}", n=f"{shown.n} in each slice",
-        meaning=plain(wrong_data.detection_text(found, text, layer)),
+        meaning=plain(f"{wrong_data.detection_text(found, text, layer)} {_constant(shown, table, layer)}"),
         formula="One grouped pass a step. Intervals are taken at 1 − 0.05 / m for m steps (Bonferroni). A step tells "
         "more than the question where the interval of the paired difference of AUROCs lies above 0 and that "
         "of its own AUROC above 0.5. The bootstrap takes the probes as they were trained, so that a difference of "
@@ -69,6 +73,15 @@ def _steps(shown: Shown, table: pd.DataFrame, names: dict[int, str]) -> None:
         filename=f"{shown.experiment.name}-layer-{layer}-steps",
         reproduce=again(shown, f'experiment.part("{shown.run}", "draws")'),
     )  # fmt: skip
+
+
+def _constant(shown: Shown, table: pd.DataFrame, layer: int) -> str:
+    """The near-constant steps of one layer, in a sentence."""
+    return wrong_data.constant_text(table[table["layer"] == layer], lambda layer, step: _place(shown, layer, step))
+
+
+def _place(shown: Shown, layer: int, step: int) -> str:
+    return slice_text(layer, step, CONVENTION) if shown.thoughts else f"layer {layer}, position {step}"
 
 
 def _step_name(shown: Shown, step: int) -> str:

@@ -21,10 +21,18 @@ _EFFECTS = {"difference": "Activity share", "auroc": "AUROC of the value"}
 def pick(workspace: Workspace) -> Shown | None:
     """Draw the row of controls; None where no run is measured yet."""
     with st.container(width=190):
-        experiment = pickers.pick_experiment(workspace, {wrong_data.KIND})
-    if experiment is None:
+        # What was named beforehand comes before one pass over many slices.
+        found = sorted(
+            (one for one in workspace.experiments() if one.kind == wrong_data.KIND),
+            key=lambda one: (not wrong_data.measured(one), one.spec["settings"].get("full") == "none"),
+        )
+        name = pickers.pick_choice(
+            "Experiment", [one.name for one in found], name="experiment", carry=True, resets=("run", "feature")
+        )
+    if name is None:
         return None
-    measured = [run for run in experiment.measured_runs() if experiment.part_results(run)]
+    experiment = workspace.experiment(name)
+    measured = wrong_data.measured(experiment)
     titles = pickers.run_titles(workspace, workspace.experiment(str(experiment.source)))
     notes = {run: experiment.part_notes(run) for run in measured}
     full = [run for run in measured if notes[run].get("protocol") == "full"]

@@ -244,7 +244,7 @@ def test_killed_and_resumed_gives_the_same_bytes(
     assert 3 <= state["batches"] <= 6
     rewritten = hashlib.sha256((tmp_path / ".a.partial" / "activations.npy").read_bytes()).hexdigest()
     monkeypatch.setattr(capturing.own_answers, "MAX_NEW_TOKENS", 6)
-    monkeypatch.setattr(capturing, "_ANSWERS_AT_ONCE", 5)
+    monkeypatch.setattr(capturing, "ANSWERS_AT_ONCE", 5)
     model = load(str(model_folder))
     common: dict[str, Any] = {"layers": [1, 2], "positions": "all", "batch_size": 2, "answers": True}
     # Once more stopped, now among the answers.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from sae.common.files import write_parquet
+from sae.ui import reproduce
 from sae.workspace import Workspace
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
@@ -117,3 +119,17 @@ def own_results(results: Workspace, tmp_path: Path) -> Workspace:
     """A copy of `results` for a test that changes something."""
     shutil.copytree(results.root, tmp_path / "results")
     return Workspace(tmp_path / "results")
+
+
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[reproduce.Reproduce]]:
+    """Every recipe that a page makes while it runs."""
+    made: list[reproduce.Reproduce] = []
+    original = reproduce.Reproduce.__init__
+
+    def noting(self: reproduce.Reproduce, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        made.append(self)
+
+    monkeypatch.setattr(reproduce.Reproduce, "__init__", noting)
+    yield made

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from plotly.basedatatypes import BaseFigure
 
 from sae.cli.main import main
-from sae.ui import reproduce
 
 VIEWS: list[tuple[str, dict[str, str]]] = [
     *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "configuration")),
@@ -23,20 +20,6 @@ VIEWS: list[tuple[str, dict[str, str]]] = [
     ("claims", {"view": "figures"}),
     ("data", {"activations": "rows"}),
 ]
-
-
-@pytest.fixture
-def offered(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[reproduce.Reproduce]]:
-    """Every recipe that a page makes while it runs."""
-    made: list[reproduce.Reproduce] = []
-    original = reproduce.Reproduce.__init__
-
-    def noting(self: reproduce.Reproduce, *arguments: Any, **named: Any) -> None:
-        original(self, *arguments, **named)
-        made.append(self)
-
-    monkeypatch.setattr(reproduce.Reproduce, "__init__", noting)
-    yield made
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,44 @@ def test_maps_of_layers_and_steps(open_page, thoughts):
     assert "Seed convention: position 0 is BOT" in said
     assert "The layout of values over thoughts is a training target of this model" in said
     charts = [chart.proto.id for chart in at.get("plotly_chart")]
-    assert len(charts) == len(thought_data.METRICS) + 2  # each metric, and the chosen one for K 2 and 4
+    metrics = [metric for metric in thought_data.METRICS if metric not in thought_data.PATCHED]
+    assert len(charts) == len(metrics) + 2  # each metric, and the chosen one for K 2 and 4
     assert all(any(f"-thought_by_k_{k}" in chart for chart in charts) for k in (2, 4))
+    assert "Patch these SAEs" in [link.proto.label for link in at.get("page_link")]
+
+
+def test_maps_begin_with_the_mean_of_all_configurations(open_page, thoughts):
+    at = open_page("thoughts", thoughts, experiment="sweep", metric="dead")
+    assert not at.exception and not at.error
+    assert at.selectbox(key="k").value == "mean"
+    drawn = spec(at, "thought_map_dead")
+    heat = next(trace for trace in drawn["data"] if trace["type"] == "heatmap")
+    assert (len(heat["x"]), len(heat["y"])) == (STEPS, LAYERS)
+    written = [a["text"] for a in drawn["layout"]["annotations"]]
+    for layer, step in ((0, 1), (1, 0), (1, 6)):
+        runs = [thoughts.run(run_at(thoughts, layer, step, k)) for k in (2, 4)]
+        mean = np.mean([run.metrics["validation"]["dead"] for run in runs])
+        assert f"{100 * mean:.1f} %" in written  # and no spread: they differ in more than their seed
+        custom = next(c for c in drawn["data"][-1]["customdata"] if (c[2], c[1]) == (layer, step))
+        assert "mean of 2 SAEs" in custom[4] and set(custom[3].split(",")) == {run.id for run in runs}
+    # A problem is opened with one configuration.
+    at = open_page("thoughts", thoughts, experiment="sweep", view="problem", k="mean")
+    assert not at.exception and not at.error and not at.warning
+    assert at.selectbox(key="k").value == 2
+
+
+def test_while_a_sweep_trains_what_waits_is_hatched(open_page, own_thoughts):
+    begun = run_at(own_thoughts, 1, 2, 2)
+    shutil.rmtree(own_thoughts.run_folder(begun))
+    spec_of = own_thoughts.experiment("sweep").spec
+    own_thoughts.jobs.enqueue("experiment", "sweep", spec_of, device="cpu")
+    at = open_page("thoughts", own_thoughts, experiment="sweep", k="2")
+    assert not at.exception and not at.error
+    assert "28 runs: 27 done, 1 queued." in words(at)
+    drawn = spec(at, "thought_map_ev_total")
+    assert sum(shape["name"] == "missing" for shape in drawn["layout"]["shapes"]) == 2  # and the near-constant one
+    custom = next(c for c in drawn["data"][-1]["customdata"] if (c[2], c[1]) == (1, 2))
+    assert custom[4] == "queued"
 
 
 def test_the_other_convention_and_metric(open_page, thoughts):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,9 @@ from plotly.basedatatypes import BaseFigure
 
 from sae.cli.main import main
 from sae.common.errors import UserError
+from sae.common.files import read_json, write_json
 from sae.evaluation.error_prediction.one_pass import Detection
-from sae.ui import reproduce, wrong_data
+from sae.ui import wrong_data
 from sae.workspace import Workspace
 from sae.workspace.child import JobProgress
 from sae.workspace.measurements import measure_runs
@@ -28,6 +29,13 @@ from tests.workspace.helpers import put_activations
 def measured(tmp_path_factory) -> Workspace:
     """Not to be written to."""
     return wrong_answers.make(tmp_path_factory.mktemp("wrong") / "workspace")
+
+
+@pytest.fixture
+def own(measured, tmp_path) -> Workspace:
+    """A copy of the files of `measured`; a data base that is open is not to be copied."""
+    root = tmp_path / "own"
+    return Workspace(shutil.copytree(measured.root, root, ignore=shutil.ignore_patterns("workspace.db*")))
 
 
 def said(at) -> str:
@@ -171,22 +179,42 @@ def test_too_few_errors_are_one_line_with_the_accuracy(open_page, tmp_path):
     assert "too few to predict" in at.error[0].value and "No errors predicted yet" in words(at)
 
 
-def test_recipes_run(open_page, measured, monkeypatch, capsys):
-    made: list[reproduce.Reproduce] = []
-    original = reproduce.Reproduce.__init__
+def test_a_near_constant_slice_is_named_on_the_map(open_page, own):
+    path = own.run_folder(run_at(own, 1, 0)) / "metrics.json"
+    found = read_json(path)
+    write_json(path, {**found, "slice": {**found["slice"], "near_constant": True}})
+    at = open_page("wrong", own, experiment="errors")
+    assert not at.exception and not at.error
+    figure = spec(at, "wrong_map")
+    (mark,) = [a for a in figure["layout"]["annotations"] if a["text"].startswith("constant")]
+    assert (mark["x"], mark["y"]) == (0, 1)
+    assert sum(shape.get("name") == "missing" for shape in figure["layout"]["shapes"]) == 1
+    named = "Near-constant, so that a number says little there: layer 1, position 0 (BOT)."
+    assert said(at).count(named) == 2 * 2  # by the map and by the steps of this layer, each in its help as well
+    at = open_page("wrong", own, experiment="errors", run=run_at(own, 0, 0))
+    assert said(at).count(named) == 2
 
-    def noting(self: reproduce.Reproduce, *arguments: Any, **named: Any) -> None:
-        original(self, *arguments, **named)
-        made.append(self)
 
-    monkeypatch.setattr(reproduce.Reproduce, "__init__", noting)
+def test_what_was_named_beforehand_is_what_it_opens_with(open_page, own, tmp_path):
+    shared = {"kind": "error-prediction", "source": "sweep", "runs": [run_at(own, 0, 0)]}
+    quick = {**shared, "name": "quick", "settings": {"full": "none", **wrong_answers.SIZES}}
+    measure_runs(own, quick, "cpu", JobProgress(tmp_path))
+    content = own.experiment_folder("quick") / "experiment.json"
+    write_json(content, {**read_json(content), "created": "2100-01-01T00:00:00+00:00"})
+    at = open_page("wrong", own)
+    assert not at.exception
+    assert at.selectbox(key="experiment").options == ["errors", "quick"]
+    assert at.selectbox(key="experiment").value == "errors"
+
+
+def test_recipes_run(open_page, measured, offered, monkeypatch, capsys):
     at = open_page("wrong", measured, experiment="errors")
-    assert not at.exception and len(made) >= 7
+    assert not at.exception and len(offered) >= 7
     monkeypatch.setattr(BaseFigure, "show", lambda self, *a, **k: None)
-    for recipe in made:
+    for recipe in list(offered):
         exec(compile(recipe.python, "<wrong>", "exec"), {})  # our own text, which is what is tested
     # the command stands for what is there: it measures nothing again
-    command = shlex.split(made[0].command)[3:]
+    command = shlex.split(offered[0].command)[3:]
     status = main([*command, "--workspace", str(measured.root), "--json"])
     assert status == 0, capsys.readouterr().err
     assert json.loads(capsys.readouterr().out)["name"] == "errors"

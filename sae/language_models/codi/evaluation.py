@@ -128,6 +128,7 @@ def evaluate(
         raise UserError(
             f"none of the {len(examples):,} problems is in this model's vocabulary (unknown: {', '.join(words[:5])})"
         )
+    _fits(codi, known)
     found = trials(codi, known, tick=tick)
     own = found.thoughts[codi.n_thoughts]
     steps = [len(example.steps) for example in known]
@@ -157,6 +158,16 @@ def evaluate(
         document["no_latent"] = _share(marks)
         document["intervals"]["no_latent"] = wilson(sum(marks), len(known))
     return document
+
+
+def _fits(codi: Codi, examples: Sequence[Example]) -> None:
+    """Raises UserError for the first question that is too long, by its line in the file that it came from."""
+    for example, ids in zip(examples, codi.tokens([example.question for example in examples]), strict=True):
+        if example.line is not None and codi.room is not None and len(ids) > codi.room:
+            raise UserError(
+                f"the question in line {example.line} (counted from 0) has {len(ids):,} tokens; with its thoughts and "
+                f"answer this model takes {codi.room:,}: shorten it or take it out"
+            )
 
 
 def why_not_control(codi: Codi, control: Codi) -> str | None:

@@ -1,4 +1,4 @@
-"""The encoder product: the one dense product of a step.
+"""Dense products: the encoder's, which is the only one of a step on a CPU, and those of a step on a GPU.
 
 On AMD processors PyTorch's own float32 product reaches half of what oneDNN does with the same exact arithmetic. oneDNN
 is reached through an operator that is not part of PyTorch's public interface, so it is tried once and left alone where
@@ -7,6 +7,8 @@ it is missing or wrong.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -41,18 +43,35 @@ def _onednn_works() -> bool:
     return bool(torch.allclose(found, linear(x, W, b), rtol=1e-5, atol=1e-4))
 
 
-def batched_product(a: Tensor, b: Tensor, precision: str) -> Tensor:
-    """`a @ b` [G, n, m] for a [G, n, d], b [G, d, m], float32 in and out.
+def operand(x: Tensor, precision: str) -> Tensor:
+    """`x` as the batched products take it: rounded to bfloat16 where that is asked for."""
+    return x.bfloat16() if precision == "bfloat16" else x
 
-    `bfloat16` rounds the operands and the product; `tf32` lets a GPU that has it round the operands to 10 bits.
+
+def batched_product(a: Tensor, b: Tensor, plus: Tensor | None = None, factor: float = 1.0) -> Tensor:
+    """`a @ b + factor * plus`, float32 [G, n, m], for operands [G, n, d] and [G, d, m] of one type.
+
+    Operands in bfloat16 are summed in float32; a GPU by CUDA also leaves the product in it, other devices round it.
     """
-    if precision == "bfloat16":
-        return (a.bfloat16() @ b.bfloat16()).float()
-    if precision == "tf32" and a.is_cuda:
-        before = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = True
-        try:
-            return a @ b
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = before
-    return a @ b
+    if a.dtype == torch.float32:
+        return a @ b if plus is None else torch.baddbmm(plus, a, b, beta=factor)
+    found = torch.bmm(a, b, out_dtype=torch.float32) if a.is_cuda else (a @ b).float()
+    return found if plus is None else found.add_(plus, alpha=factor)
+
+
+@contextmanager
+def rounding(precision: str, device: torch.device) -> Iterator[None]:
+    """What GPUs by CUDA may round in products, while it lasts: of float32 operands nothing, or with `tf32` all but 10
+    bits of mantissa; of sums nothing. The settings that it finds, PyTorch's global ones, come back at its end.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision, matmul.allow_bf16_reduced_precision_reduction
+    matmul.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+    matmul.allow_bf16_reduced_precision_reduction = False
+    try:
+        yield
+    finally:
+        matmul.fp32_precision, matmul.allow_bf16_reduced_precision_reduction = before
