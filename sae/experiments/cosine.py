@@ -65,13 +65,13 @@ COSINE_LOSS = Kind(
     factors=(
         N,
         K,
-        Factor("reconstruction_loss", ("cosine", "mse", "l1"), "reconstruction loss"),
-        Factor("sparsity_loss", ("cosine", "mse", "l1"), "sparsity loss"),
+        Factor("reconstruction_objective", ("cosine", "mse", "l1"), "reconstruction objective"),
+        Factor("sparsity_objective", ("cosine", "mse", "l1"), "sparsity objective"),
         SEED,
     ),
     settings=BASE,
     metrics=METRICS,
-    baseline={"reconstruction_loss": "cosine", "sparsity_loss": "cosine"},
+    baseline={"reconstruction_objective": "cosine", "sparsity_objective": "cosine"},
     matched="average_activation_count",
 )
 

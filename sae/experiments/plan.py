@@ -165,7 +165,7 @@ def _run_id(kind: Kind, spec: Spec, cell: dict[str, Any], config: TrainingConfig
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     short = {"d_sae": "d", "seed": "s", "preset": "", "layer": "L", "position": "P", "alpha": "a", "rounding": ""}
-    short |= {"reconstruction_loss": "r-", "sparsity_loss": "p-"}
+    short |= {"reconstruction_objective": "r-", "sparsity_objective": "p-"}
     words = [f"{short.get(name, name)}{value}" for name, value in cell.items()]
     return "-".join([*words, digest])[:80]
 

@@ -42,11 +42,11 @@ class BinaryTrainer(AutogradTrainer):
         fallen = config.final_temperature ** (self.step_number / self.total_steps)
         code = code_in_training(config.rounding, logits, mask, config.temperature, fallen, self._noise(logits))
         guess = self.model.decode(code)
-        reconstruction = reconstruction_loss(config.reconstruction_loss, x, guess)
+        reconstruction = reconstruction_loss(config.reconstruction_objective, x, guess)
         loss = self.weights["reconstruction"] * reconstruction
         strengths = torch.sigmoid(logits / config.temperature)
         if config.alpha and not config.hard_topk:
-            sparsity = sparsity_loss(config.sparsity_loss, strengths, mask, config.k, config.target)
+            sparsity = sparsity_loss(config.sparsity_objective, strengths, mask, config.k, config.target)
             loss = loss + config.alpha * self.weights["sparsity"] * sparsity
         with torch.no_grad():
             self._parts = {
@@ -118,11 +118,11 @@ class BinaryTrainer(AutogradTrainer):
         strengths = torch.sigmoid(logits / config.temperature)
         by_reconstruction = [
             self._gradient_norm(reconstruction_loss(kind, self._first, guess))
-            for kind in ("cosine", config.reconstruction_loss)
+            for kind in ("cosine", config.reconstruction_objective)
         ]
         by_sparsity = [
             self._gradient_norm(sparsity_loss(kind, strengths, mask, config.k, config.target))
-            for kind in ("cosine", config.sparsity_loss)
+            for kind in ("cosine", config.sparsity_objective)
         ]
         pairs = {"reconstruction": by_reconstruction, "sparsity": by_sparsity}
         return {name: wanted / found if found > 0 else 1.0 for name, (wanted, found) in pairs.items()}

@@ -18,8 +18,8 @@ class BinaryConfig(TrainingConfig):
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
         **TrainingConfig.choices,
         "rounding": ("pass_through", "soft", "zero_gradient", "gumbel", "annealed", "topk", "topk_values"),
-        "reconstruction_loss": LOSSES,
-        "sparsity_loss": LOSSES,
+        "reconstruction_objective": LOSSES,
+        "sparsity_objective": LOSSES,
         "target": ("binary", "masked"),
         "b_enc_init": ("zero", "logit"),
     }
@@ -36,9 +36,9 @@ class BinaryConfig(TrainingConfig):
     rounding: str = "pass_through"
     """How the strengths become the code that is decoded: `pass_through`, hard TopK clipping (`topk`, or `topk_values`
     without rounding), or with the rounding taken away or replaced (`soft`, `zero_gradient`, `gumbel`, `annealed`)."""
-    reconstruction_loss: str = "cosine"
+    reconstruction_objective: str = "cosine"
     """`mse` and `l1` are relative to the row's own norm."""
-    sparsity_loss: str = "cosine"
+    sparsity_objective: str = "cosine"
     """`mse` and `l1` are sums over the N features, divided by K."""
     match_gradients: bool = True
     """Whether a loss that replaces a cosine is weighted so that its gradient has the cosine's norm at the start."""

@@ -3,7 +3,7 @@
 import pytest
 
 from sae.common.errors import UserError
-from sae.experiments import kind_of
+from sae.experiments import KINDS, kind_of
 from sae.experiments.plan import Spec, resolve
 
 
@@ -27,7 +27,9 @@ def test_alpha_is_a_factor_like_any_other_and_six_runs_a_seed():
 
 
 def test_losses_are_replaced_one_by_one_and_both():
-    cells = {(run.config.reconstruction_loss, run.config.sparsity_loss) for run in runs("cosine-ablation-loss")}
+    cells = {
+        (run.config.reconstruction_objective, run.config.sparsity_objective) for run in runs("cosine-ablation-loss")
+    }
     assert {("cosine", "cosine"), ("mse", "cosine"), ("cosine", "mse"), ("mse", "mse"), ("l1", "l1")} <= cells
 
 
@@ -40,3 +42,9 @@ def test_a_baseline_is_a_cell_of_its_own_experiment():
 def test_settings_of_another_architecture_are_refused():
     with pytest.raises(UserError, match="'auxk_k' is not a setting"):
         runs("cosine-nk", settings={"auxk_k": 3})
+
+
+def test_no_factor_has_a_metrics_name():
+    """Results have both as columns of one table."""
+    for kind in KINDS.values():
+        assert not {factor.name for factor in kind.factors} & set(kind.metrics), kind.name

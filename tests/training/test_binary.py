@@ -55,7 +55,7 @@ def test_the_finished_model_gives_the_codes_and_cosines_of_training(x, device):
 def test_losses_that_replace_a_cosine_start_with_its_gradient(x, device):
     """The weighted loss's gradient against the cosine's, by autograd from the same start."""
     rows = Rows(x.to(device))
-    trainer = BinaryTrainer(config(reconstruction_loss="mse", sparsity_loss="l1"), rows)
+    trainer = BinaryTrainer(config(reconstruction_objective="mse", sparsity_objective="l1"), rows)
     cosine = BinaryTrainer(config(), rows)
     assert cosine.weights == {"reconstruction": 1.0, "sparsity": 1.0}
     sample = cosine._first
