@@ -21,7 +21,7 @@ export PYTHON
 	$(pip) -r requirements.txt -c constraints.txt
 	@touch $@
 
-.venv/installed-tests: .venv/installed-app requirements-dev.txt
+.venv/installed-tests: .venv/installed-app requirements-dev.txt requirements-cluster.txt
 	$(pip) -r requirements.txt -r requirements-dev.txt -c constraints.txt
 	@touch $@
 

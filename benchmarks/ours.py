@@ -9,7 +9,7 @@ from torch import Tensor
 from benchmarks.task import BATCH_SIZE, LR, Task
 from sae.models.topk import TopK
 from sae.training.group import build
-from sae.training.rows import Rows
+from sae.training.rows import ResidentRows
 from sae.training.topk_config import TopKConfig
 
 
@@ -31,7 +31,7 @@ class Float32:
             seed=task.seed,
             **self.settings,
         )
-        self.trainer = build([config], Rows(task.rows), task.principal)
+        self.trainer = build([config], ResidentRows(task.rows), task.principal)
 
     def step(self, x: Tensor) -> Tensor:
         """Returns the mean squared error per element, [1]."""

@@ -18,7 +18,6 @@ import numpy as np
 from benchmarks import data, table
 from benchmarks.grid import OURS
 from benchmarks.peers import find_peers
-from benchmarks.reference import DenseAutograd
 from benchmarks.task import EPOCHS, GRID, Cell, Implementation, Task
 from benchmarks.timing import keep_memory, one_thread
 from sae.common.errors import UserError
@@ -31,15 +30,15 @@ D_IN = 512  # of planted rows: a quarter of the grid's, so that all twelve cells
 def measure(
     rows: data.Rows, implementations: Mapping[str, type[Implementation]], cells: Sequence[Cell], epochs: int
 ) -> dict[str, Any]:
-    """The whole document but for what was left out. What is no `ours_` and not the reference is a peer."""
+    """The whole document but for what was left out. Whose name does not begin with `ours` is a peer."""
     task = Task.on(rows.train, epochs)
-    peers = [name for name in implementations if not name.startswith("ours") and name != "dense_autograd"]
     mine = [name for name in implementations if name.startswith("ours")]
+    peers = [name for name in implementations if name not in mine]
     lines = []
     for cell in cells:
         ev = {name: _ev_total(_trained(task.at(cell), kind), rows) for name, kind in implementations.items()}
-        best = max((ev[name] for name in peers), default=float("nan"))
-        lines.append({**cell._asdict(), "ev_total": ev, "above_best_peer": {name: ev[name] - best for name in mine}})
+        above = {name: ev[name] - max(ev[peer] for peer in peers) for name in mine} if peers else {}
+        lines.append({**cell._asdict(), "ev_total": ev, "above_best_peer": above})
         said = ", ".join(f"{name} {value:.3f}" for name, value in ev.items())
         print(f"d_sae {cell.d_sae}, K {cell.k}, held-out EV: {said}", file=sys.stderr, flush=True)
     return {
@@ -82,7 +81,7 @@ def main() -> None:
         except UserError as error:
             parser.error(str(error))
         peers, left_out = find_peers()
-        document = measure(rows, {**OURS, "dense_autograd": DenseAutograd, **peers}, GRID, arguments.epochs)
+        document = measure(rows, {**OURS, **peers}, GRID, arguments.epochs)
         document["left_out"] = left_out
     print(json.dumps(document, indent=1) if arguments.json else table.quality(document))
 

@@ -25,8 +25,8 @@ from sae.ui.pickers import (
     pick_text,
 )
 from sae.ui.words import bytes_text, plain, seconds_text
+from sae.workspace.executors import configured
 from sae.workspace.start import start_experiment
-from sae.workspace.supervisor import ensure_running
 
 VIEWS = {"new": "New experiment", "watch": "Watch", "load": "Load an SAE"}
 workspace = page.workspace()
@@ -200,8 +200,8 @@ def buttons(spec: dict[str, Any], plan: Plan) -> None:
         st.button(
             f"Start {len(plan.runs):,} run{'' if len(plan.runs) == 1 else 's'}",
             type="primary",
-            on_click=start,
-            args=(spec, device),
+            on_click=train_form.start,
+            args=(workspace, spec, device, start_experiment),
         )
     measure = st.button("Measure the cost", help="Trains a few steps of every size on the device: about a second each.")
     key = "cost_of"
@@ -217,18 +217,7 @@ def buttons(spec: dict[str, Any], plan: Plan) -> None:
         )
     else:
         st.markdown(f":gray[{train_form.count_text(plan)}]")
-
-
-def start(spec: dict[str, Any], device: str) -> None:
-    """Queue it and go to its cells."""
-    try:
-        role.require_change()
-        start_experiment(workspace, spec, device=device)
-        ensure_running(workspace, device)
-    except UserError as error:
-        st.session_state["start_error"] = str(error)
-        return
-    address.choose(show="watch", experiment=spec["name"], drop=["run", "name"])
+    st.caption(f"Runs on {plain(configured(workspace).describe())}.")
 
 
 def watch() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 
 from sae.common.errors import UserError
 from sae.common.files import replacing
+from sae.common.row_reader import sample
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
@@ -26,6 +28,7 @@ _ARRAYS = {
     "row_values": ("F32", np.float32),
 }
 _LARGEST_HEADER = 1 << 20
+_AT_ONCE = 1 << 23  # entries of a file that are checked at once
 
 
 class FeatureActivations:
@@ -86,6 +89,17 @@ class FeatureActivations:
         span = slice(self.row_indptr[i], self.row_indptr[i + 1])
         return self.row_features[span], self.row_values[span]
 
+    def sample(self, entries: int) -> FeatureActivations:
+        """The activations of evenly spread rows that have about `entries` of them; self where there are no more."""
+        if self.nnz <= entries:
+            return self
+        rows = sample(np.arange(self.n_rows), int(entries * self.n_rows / self.nnz))
+        lengths = np.diff(self.row_indptr)[rows]
+        before = np.cumsum(lengths) - lengths
+        chosen = np.repeat(self.row_indptr[rows] - before, lengths) + np.arange(lengths.sum())
+        indptr = np.concatenate([[0], np.cumsum(lengths)])
+        return FeatureActivations.from_rows(indptr, self.row_features[chosen], self.row_values[chosen], self.d_sae)
+
     def csc(self) -> csc_matrix:
         """The activations as a scipy matrix [n_rows, d_sae] by feature; shares the values and row numbers."""
         from scipy.sparse import csc_matrix
@@ -108,12 +122,19 @@ class FeatureActivations:
     @cached_property
     def sums(self) -> np.ndarray:
         """float64 [d_sae]: the sum of each feature's values."""
-        return _read_only(segment_sums(self.feature_values.astype(np.float64), self.feature_indptr))
+        return _read_only(self._summed(lambda values: values.astype(np.float64)))
 
     @cached_property
     def squares(self) -> np.ndarray:
         """float64 [d_sae]: the sum of each feature's squared values."""
-        return _read_only(segment_sums(np.square(self.feature_values, dtype=np.float64), self.feature_indptr))
+        return _read_only(self._summed(lambda values: np.square(values, dtype=np.float64)))
+
+    def _summed(self, of: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        parts = [np.empty(0)]
+        for first, last in feature_ranges(self.feature_indptr):
+            bounds = self.feature_indptr[first : last + 1]
+            parts.append(segment_sums(of(self.feature_values[bounds[0] : bounds[-1]]), bounds - bounds[0]))
+        return np.concatenate(parts)
 
     @classmethod
     def from_rows(
@@ -197,6 +218,16 @@ class FeatureActivations:
         return cls(**arrays)
 
 
+def feature_ranges(indptr: np.ndarray, entries: int = 2**23) -> Iterator[tuple[int, int]]:
+    """(first, last) of runs of segments with at most `entries` entries together, or of one segment that has more."""
+    first = 0
+    while first < len(indptr) - 1:
+        last = int(np.searchsorted(indptr, indptr[first] + entries, "right")) - 1
+        last = max(last, first + 1)
+        yield first, last
+        first = last
+
+
 def segment_sums(values: np.ndarray, indptr: np.ndarray) -> np.ndarray:
     """[d]: the sum of values[indptr[j]:indptr[j + 1]] for each j; 0 where that is empty."""
     sums = np.zeros(len(indptr) - 1, dtype=values.dtype)
@@ -269,7 +300,10 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
     _check_range("feature_rows", arrays["feature_rows"], n_rows)
     _check_range("row_features", arrays["row_features"], d_sae)
     for name, other, size in (("feature", "row_features", d_sae), ("row", "feature_rows", n_rows)):
-        if not np.array_equal(np.bincount(arrays[other], minlength=size), np.diff(arrays[f"{name}_indptr"])):
+        counts = np.zeros(size, np.int64)
+        for start in range(0, len(arrays[other]), _AT_ONCE):
+            counts += np.bincount(arrays[other][start : start + _AT_ONCE], minlength=size)
+        if not np.array_equal(counts, np.diff(arrays[f"{name}_indptr"])):
             raise UserError("its copy by feature and its copy by row disagree")
         indices = arrays["feature_rows" if name == "feature" else "row_features"]
         steps = np.diff(indices) > 0

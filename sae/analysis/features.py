@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sae.analysis.codes import FeatureActivations, segment_maxima, segment_sums
+from sae.analysis.codes import FeatureActivations, feature_ranges, segment_maxima, segment_sums
 from sae.common.errors import UserError
 
+SPLITS = ("train", "validation")
 _BLOCK_ENTRIES = 4_000_000  # cosines held at once: 16 MB in float32
 
 
@@ -50,29 +51,27 @@ def feature_table(
         raise UserError(f"W_enc {np.shape(W_enc)} and W_dec {np.shape(W_dec)} have different d_in")
 
     n_active = codes.n_active
-    size = np.abs(codes.feature_values)
-    largest = segment_maxima(size, indptr)
-    parts = np.full(n_rows, "train") if split is None else np.asarray(split).astype(str)
-    n_train, n_validation = (
-        segment_sums((parts == name)[codes.feature_rows].astype(np.int64), indptr) for name in ("train", "validation")
+    number = None if example is None else np.unique(example, return_inverse=True)[1]
+    which = (
+        None if split is None else np.select([np.asarray(split) == name for name in SPLITS], [1, 2], 0).astype(np.int8)
     )
-    with np.errstate(invalid="ignore"):  # 0 / 0 of a dead feature: NaN is meant
-        mean_size = segment_sums(size.astype(np.float64), indptr) / n_active
-        mean_signed = codes.sums / n_active
+    ranges = list(feature_ranges(indptr)) or [(0, 0)]
+    parts = [_statistics(codes, first, last, which, number) for first, last in ranges]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     table = pd.DataFrame(
         {
             "feature": np.arange(d_sae, dtype=np.int32),
             "n_active": n_active,
             "density": n_active / max(n_rows, 1),
-            "n_active_train": n_train,
-            "n_active_validation": n_validation,
+            "n_active_train": found["n_train"],
+            "n_active_validation": found["n_validation"],
             "dead": n_active == 0,
-            "dead_train": n_train == 0,
-            "mean_activation": mean_size,
-            "max_activation": largest,
-            "mean_signed": mean_signed,
-            "top_row": _top_rows(codes, size, largest),
-            "n_examples": n_active if example is None else _distinct_examples(codes, np.asarray(example)),
+            "dead_train": found["n_train"] == 0,
+            "mean_activation": found["mean_size"],
+            "max_activation": found["largest"],
+            "mean_signed": found["mean_signed"],
+            "top_row": found["top_row"],
+            "n_examples": n_active if example is None else found["n_examples"],
         }
     )
     table["decoder_norm"] = np.nan if W_dec is None else np.linalg.norm(np.asarray(W_dec), axis=1).astype(float)
@@ -133,20 +132,50 @@ def _unit(rows: np.ndarray) -> np.ndarray:
         return rows / np.where(norms > 0, norms, np.nan)
 
 
-def _top_rows(codes: FeatureActivations, size: np.ndarray, largest: np.ndarray) -> np.ndarray:
-    top = np.full(codes.d_sae, -1, np.int32)
-    owner = np.repeat(np.arange(codes.d_sae), codes.n_active)
+def _statistics(
+    codes: FeatureActivations, first: int, last: int, split: np.ndarray | None, number: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """What `feature_table` says of the activations of features first to last.
+
+    Args:
+        split: int8 [n_rows], 1 for train and 2 for validation; None counts every row as train.
+        number: int [n_rows], of each row's example from 0; None leaves `n_examples` at 0.
+    """
+    bounds = codes.feature_indptr[first : last + 1]
+    span = slice(bounds[0], bounds[-1])
+    rows, values, indptr = codes.feature_rows[span], codes.feature_values[span], bounds - bounds[0]
+    n_active = np.diff(indptr)
+    size = np.abs(values)
+    largest = segment_maxima(size, indptr)
+    owner = np.repeat(np.arange(last - first), n_active)
     hits = np.flatnonzero(size == largest[owner])[::-1]  # reversed: the first of equal ones is written last
-    top[owner[hits]] = codes.feature_rows[hits]
-    return top
+    top = np.full(last - first, -1, np.int32)
+    top[owner[hits]] = rows[hits]
+    if split is None:
+        n_train, n_validation = n_active, np.zeros(last - first, np.int64)
+    else:
+        here = split[rows]
+        n_train, n_validation = (segment_sums((here == name).astype(np.int64), indptr) for name in (1, 2))
+    with np.errstate(invalid="ignore"):  # 0 / 0 of a dead feature: NaN is meant
+        return {
+            "n_train": n_train,
+            "n_validation": n_validation,
+            "mean_size": segment_sums(size.astype(np.float64), indptr) / n_active,
+            "largest": largest,
+            "mean_signed": segment_sums(values.astype(np.float64), indptr) / n_active,
+            "top_row": top,
+            "n_examples": np.zeros(last - first, np.int64)
+            if number is None
+            else _distinct(owner, number[rows], n_active),
+        }
 
 
-def _distinct_examples(codes: FeatureActivations, example: np.ndarray) -> np.ndarray:
-    owner = np.repeat(np.arange(codes.d_sae, dtype=np.int64), codes.n_active)
-    known, number = np.unique(example, return_inverse=True)
-    keys = owner * max(len(known), 1) + number[codes.feature_rows]
+def _distinct(owner: np.ndarray, number: np.ndarray, n_active: np.ndarray) -> np.ndarray:
+    """How many different examples each feature has, from the feature and example of each entry."""
+    n_examples = int(number.max(initial=0)) + 1
+    keys = owner * n_examples + number
     if (np.diff(keys) < 0).any():  # rows that are not ordered by example
         keys.sort()
-    first = np.ones(len(keys), bool)
-    first[1:] = np.diff(keys) > 0
-    return np.bincount(keys[first] // max(len(known), 1), minlength=codes.d_sae)
+    new = np.ones(len(keys), bool)
+    new[1:] = np.diff(keys) > 0
+    return np.bincount(keys[new] // n_examples, minlength=len(n_active))

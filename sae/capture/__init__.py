@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .arrays import import_activations
     from .capturing import capture_language_model
     from .estimates import Estimate, estimate, estimate_thoughts
+    from .pooled import capture_pooled, estimate_pooled
     from .statistics import slice_statistics, slices_table
     from .store import Activations, Slice, list_slices
     from .thoughts import capture_thoughts
@@ -19,8 +20,10 @@ __all__ = [
     "Estimate",
     "Slice",
     "capture_language_model",
+    "capture_pooled",
     "capture_thoughts",
     "estimate",
+    "estimate_pooled",
     "estimate_thoughts",
     "import_activations",
     "list_slices",
@@ -34,8 +37,10 @@ _WHERE = {
     "Estimate": "estimates",
     "Slice": "store",
     "capture_language_model": "capturing",
+    "capture_pooled": "pooled",
     "capture_thoughts": "thoughts",
     "estimate": "estimates",
+    "estimate_pooled": "pooled",
     "estimate_thoughts": "estimates",
     "import_activations": "arrays",
     "list_slices": "store",

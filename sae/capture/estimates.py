@@ -60,7 +60,7 @@ def estimate(
     if measure:
         import torch
 
-        batches = plan.batches(batch_size, batch_tokens_for(model))
+        batches = plan.batches(batch_size, batch_tokens_for(model.device))
         middle = len(batches) // 2
         # As many at once as there are cores, and one before them that warms up.
         chosen = batches[middle : middle + torch.get_num_threads()]

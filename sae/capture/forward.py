@@ -11,15 +11,17 @@ import numpy as np
 from .plan import Plan
 
 if TYPE_CHECKING:
+    import torch
+
     from sae.language_models import LanguageModel
 
 #: Padded tokens in a batch. On a CPU about a thousand fill the caches; a GPU wants more to do at once.
 _CPU_BATCH_TOKENS, _GPU_BATCH_TOKENS = 1024, 32768
 
 
-def batch_tokens_for(model: LanguageModel) -> int:
-    """Padded tokens in a batch on the model's device."""
-    return _CPU_BATCH_TOKENS if model.device.type == "cpu" else _GPU_BATCH_TOKENS
+def batch_tokens_for(device: torch.device) -> int:
+    """Padded tokens in a batch on a model's device."""
+    return _CPU_BATCH_TOKENS if device.type == "cpu" else _GPU_BATCH_TOKENS
 
 
 def read_batches(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from sae.language_models import LanguageModel
     from sae.language_models.codi.model import Codi
+    from sae.language_models.encoders import Encoder
 
 _HEAD = "shard.json"
 Read = Callable[[list[list[int]], Callable[[], None]], Generator[Any, None, None]]
@@ -126,6 +127,39 @@ def fill_thoughts_shard(
     shard.fill(batches, "states-{}.npz", read, keep, "thinking (batches)")
 
 
+def fill_pooled_shard(
+    encoder: Encoder,
+    examples: pd.DataFrame,
+    folder: Path,
+    part: tuple[int, int],
+    *,
+    text: str = "question",
+    dtype: str = "float32",
+    progress: Progress,
+) -> None:
+    """Embed one part of what `capture_pooled` with the same arguments would, into `folder`.
+
+    Raises:
+        UserError: as `capture_pooled`.
+    """
+    from .pooled import BATCH_SIZE, embed_batches, how_pooled, make_pooled_plan
+
+    examples = examples.reset_index(drop=True)
+    spec = make_spec(encoder.source, examples, positions="pooled", text=text, dtype=dtype)
+    how = how_pooled(encoder, BATCH_SIZE)
+    plan = make_pooled_plan(encoder, examples, text)
+    shard = _Shard(folder, part, spec, how, progress)
+
+    def keep(batch: list[int], vectors: np.ndarray) -> None:
+        shard.keep_states(batch, {0: vectors}, dtype, lambda row: plan.numbers[batch[row]])
+
+    def read(left: list[list[int]], tick: Callable[[], None]) -> Generator[np.ndarray, None, None]:
+        return embed_batches(encoder, plan, left, tick)
+
+    batches = plan.batches(how["batch_size"], how["batch_tokens"])
+    shard.fill(batches, "states-{}.npz", read, keep, "embedding (batches)")
+
+
 class _Shard:
     """The folder of one shard: `shard.json`, and files by the first place of each of its batches."""
 
@@ -176,8 +210,8 @@ class _Shard:
 
 
 class Shards:
-    """Full shards of one capture, which `capture_language_model` and `capture_thoughts` take instead of the model's
-    passes. Their states are in the precision that is stored."""
+    """Full shards of one capture, which the functions that capture take instead of the model's passes.
+    Their states are in the precision that is stored."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._folders = list(folders)
@@ -213,6 +247,11 @@ class Shards:
             tick()
             states = {layer: rows.reshape(n_steps, len(batch), -1) for layer, rows in self._states(batch).items()}
             yield Thoughts(states, read_json(self._path(f"said-{batch[0]}.json")))
+
+    def pooled(self, batches: list[list[int]], tick: Callable[[], None]) -> Generator[np.ndarray, None, None]:
+        """As `pooled.embed_batches`."""
+        for states in self.states(batches, tick):
+            yield states[0]
 
     def answers(self, batches: list[list[int]], tick: Callable[[], None]) -> Generator[list[str], None, None]:
         """As `answers.generate`."""

@@ -16,14 +16,26 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--model",
         required=True,
         metavar="M",
-        help="a hub id, a local folder, smollm2-135m, or a CODI model for thoughts",
+        help="a hub id, a local folder, smollm2-135m, a CODI model for thoughts, or an encoder (minilm) for pooled",
     )
-    one.add_argument("--problems", required=True, metavar="P", help="a .jsonl file, gsm8k, gsm8k:test, or generated:N")
+    one.add_argument(
+        "--problems",
+        required=True,
+        metavar="P",
+        help="a .jsonl file, gsm8k, gsm8k:test, generated:N, or an ontology's terms: hpo, or a .obo file",
+    )
     one.add_argument(
         "--test-problems", metavar="Q", help="more problems, kept as the split 'test' (generated ones: the next seed)"
     )
-    one.add_argument("--layers", required=True, metavar="LIST", help="blocks whose output is kept: 9 or 0,9,14 or all")
-    one.add_argument("--positions", default="last", choices=("last", "all", "thoughts"))
+    one.add_argument(
+        "--layers", metavar="LIST", help="blocks whose output is kept: 9 or 0,9,14 or all; not chosen for pooled"
+    )
+    one.add_argument(
+        "--positions",
+        default="last",
+        choices=("last", "all", "thoughts", "pooled"),
+        help="pooled: one row a text, the mean over its tokens",
+    )
     one.add_argument("--steps", metavar="LIST", help="of thoughts: 0 is BOT, 1 to 6 the thoughts; default all")
     one.add_argument(
         "--final-norm",
@@ -33,7 +45,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--text", default="question", choices=("question", "question+answer"))
     one.add_argument("--name", required=True, metavar="NAME")
-    one.add_argument("--limit", type=int, metavar="N", help="only the first N problems")
+    one.add_argument("--limit", type=int, metavar="N", help="only the first N problems or terms")
     one.add_argument("--seed", type=int, default=0, help="of generated problems")
     one.add_argument("--dtype", choices=("float16", "float32"), help="default: float16 for thoughts, else float32")
     one.add_argument("--answers", action="store_true", help="also let the model answer, and mark right and wrong")
@@ -99,8 +111,9 @@ def _cost_text(cost: dict[str, Any]) -> str:
     skipped = f", {cost['skipped']:,} of them skipped" if cost["skipped"] else ""
     time = f", about {seconds_text(cost['seconds'])}" if cost["seconds"] is not None else ""
     size = f"{cost['bytes'] / 1e9:,.2f} GB" if cost["bytes"] >= 1e9 else f"{cost['bytes'] / 1e6:,.1f} MB"
+    layers = f", {len(cost['layers'])} layers{steps}" if cost["layers"] is not None else ", pooled"
     return (
-        f"{cost['examples']:,} problems{skipped}, {len(cost['layers'])} layers{steps}: {cost['rows']:,} rows of "
+        f"{cost['examples']:,} problems{skipped}{layers}: {cost['rows']:,} rows of "
         f"{cost['d_in']:,} dimensions ({cost['dtype']}), {size}{time}"
     )
 

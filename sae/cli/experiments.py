@@ -29,6 +29,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         if name == "run":
             one.add_argument("--name", required=True, metavar="EXP")
             one.add_argument("--queue", action="store_true", help="only put it into the queue")
+            one.add_argument("--processes", type=int, default=1, metavar="N", help="that share each batch (torchrun)")
             one.add_argument("--from", dest="source", metavar="EXP", help="whose runs are measured")
             one.add_argument("--runs", metavar="LIST", help="which of them (default: all that are finished)")
         one.add_argument("--layers", metavar="LIST", help="of a sweep (default: all)")
@@ -139,7 +140,8 @@ def run_experiment(options: argparse.Namespace) -> None:
     if options.kind in MEASUREMENTS:
         job = start_measurement(workspace, measurement_spec_of(options), device=options.device)
     else:
-        job = start_experiment(workspace, spec_of(options, options.name), device=options.device)
+        spec = spec_of(options, options.name)
+        job = start_experiment(workspace, spec, device=options.device, processes=options.processes)
     if options.queue:
         emit(options, {"job": job.id, "experiment": options.name, "status": job.status}, f"queued as job {job.id}")
         return

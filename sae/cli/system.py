@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sae.cli.output import emit, table, workspace_of
+from sae.common.errors import UserError
+from sae.common.files import to_json
 from sae.common.progress import Console
 
 
@@ -38,6 +40,10 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     actions = workspace.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(workspace))
     one = actions.add_parser("rebuild", parents=[common], help="make the index again from the files")
     one.set_defaults(run=rebuild)
+    one = actions.add_parser("executor", parents=[common], help="show or choose where jobs run: docs/cluster.md")
+    one.add_argument("executor", nargs="?", metavar="NAME", help="local, ray or slurm (default: only show it)")
+    one.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="e.g. num_gpus=0.25")
+    one.set_defaults(run=executor)
 
     job = commands.add_parser("job", help="the queue")
     actions = job.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(job))
@@ -101,6 +107,24 @@ def rebuild(options: argparse.Namespace) -> None:
 
     found = rebuild_index(workspace_of(options))
     emit(options, found, ", ".join(f"{count:,} {what}" for what, count in found.items()))
+
+
+def executor(options: argparse.Namespace) -> None:
+    from sae.workspace.executors.configuration import configure, configured, parse_settings
+
+    workspace = workspace_of(options)
+    if options.executor:
+        found = configure(workspace, options.executor, parse_settings(options.set))
+    elif options.set:
+        raise UserError("name the executor whose settings these are: workspace executor ray --set num_gpus=0.25")
+    else:
+        found = configured(workspace)
+    settings = "\n".join(f"  {name}: {to_json(value)}" for name, value in found.settings.items())
+    emit(
+        options,
+        {"executor": found.name, "settings": found.settings},
+        "\n".join(filter(None, [f"{found.name}: {found.describe()}", settings])),
+    )
 
 
 def list_jobs(options: argparse.Namespace) -> None:

@@ -14,3 +14,7 @@ class UserError(Exception):
 
 class Cancelled(Exception):
     """Raised inside long work when its user asked to stop. Work done so far stays on disk."""
+
+
+class ProcessLost(Exception):
+    """Another process of the same job ended before its time; the job resumes at its checkpoint when it is run again."""

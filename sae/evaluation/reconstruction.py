@@ -21,14 +21,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sae.common.precision import exact
+from sae.common.row_reader import RowReader
 from sae.evaluation.bootstrap import drawn_weights, interval
+from sae.evaluation.entries import Entries
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from sae.models.base import SAE
 
 BATCH = 4096
+ENTRIES = 2**24  # pre-activations held at once: 64 MB
+METRIC_ROWS = 2**16
 ULTRA_LOW = 1e-4
 DENSE = 0.5
 
@@ -55,55 +61,54 @@ class RowErrors(NamedTuple):
 
 def encode_rows(
     model: SAE,
-    x: np.ndarray | Tensor,
+    x: np.ndarray | Tensor | RowReader,
     train_mean: np.ndarray,
     device: str = "cpu",
     watch: Callable[[int, int], None] = lambda done, total: None,
+    folder: Path | None = None,
 ) -> tuple[Codes, RowErrors]:
-    """Codes and row errors of all rows x [n, d_in], in batches; x may be a memory map of any float type."""
+    """Codes and row errors of all rows x [n, d_in], in batches; x may be a memory map of any float type.
+
+    Args:
+        folder: takes codes that are larger than memory should hold (`sae.evaluation.entries`), as long as used.
+    """
     import torch
 
     model = model.to(device)
     mean = torch.as_tensor(train_mean, dtype=torch.float64)
-    parts: list[tuple[np.ndarray, ...]] = []
-    codes: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    given = x.numpy(force=True) if isinstance(x, torch.Tensor) else x
+    reader = given if isinstance(given, RowReader) else RowReader(given)
+    n = len(reader.x)
+    errors = RowErrors(*(np.empty(n) for _ in RowErrors._fields))
+    indptr = np.zeros(n + 1, np.int64)
+    features, values = Entries(np.int32, folder), Entries(np.float32, folder)
+    batch = max(1, min(BATCH, ENTRIES // model.d_sae))
     with torch.no_grad():
-        for start in range(0, len(x), BATCH):
-            block = x[start : start + BATCH]
-            rows = torch.as_tensor(np.array(block, dtype=np.float32) if isinstance(block, np.ndarray) else block).to(
-                device
-            )
+        for start in range(0, n, batch):
+            stop = min(start + batch, n)
+            rows = torch.from_numpy(reader.span(start, stop)).to(device).float()
             sparse = model.sparse_encode(rows)
             wanted = exact(rows)
             guess = exact(model.sparse_decode(sparse))
             mean = mean.to(wanted.device)
             error = wanted - guess
             norm, guess_norm = wanted.norm(dim=1), guess.norm(dim=1)
-            parts.append(
-                tuple(
-                    part.cpu().numpy()
-                    for part in (
-                        error.square().sum(1),
-                        (wanted - mean).square().sum(1),
-                        wanted.square().sum(1),
-                        error.sum(1),
-                        wanted.sum(1),
-                        (wanted * guess).sum(1) / (norm * guess_norm).clamp_min(1e-30),
-                        guess_norm / norm.clamp_min(1e-30),
-                    )
-                )
-            )
-            codes.append(
-                (
-                    sparse.indptr.diff().cpu().numpy(),
-                    sparse.features.cpu().numpy().astype(np.int32),
-                    sparse.values.cpu().numpy(),
-                )
-            )
-            watch(min(start + BATCH, len(x)), len(x))
-    counts, features, values = (np.concatenate(part) for part in zip(*codes, strict=True))
-    indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Codes(indptr, features, values), RowErrors(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+            found = {
+                "squared_error": error.square().sum(1),
+                "squared_spread": (wanted - mean).square().sum(1),
+                "squared_norm": wanted.square().sum(1),
+                "sum_error": error.sum(1),
+                "sum_x": wanted.sum(1),
+                "cosine": (wanted * guess).sum(1) / (norm * guess_norm).clamp_min(1e-30),
+                "l2_ratio": guess_norm / norm.clamp_min(1e-30),
+            }
+            for name, part in found.items():
+                getattr(errors, name)[start:stop] = part.cpu().numpy()
+            indptr[start + 1 : stop + 1] = sparse.indptr[1:].cpu().numpy() + indptr[start]
+            features.append(sparse.features.cpu().numpy())
+            values.append(sparse.values.cpu().numpy())
+            watch(stop, n)
+    return Codes(indptr, features.all(), values.all()), errors
 
 
 def metrics(codes: Codes, errors: RowErrors, rows: np.ndarray, d_in: int, d_sae: int) -> dict[str, float]:
@@ -114,15 +119,25 @@ def metrics(codes: Codes, errors: RowErrors, rows: np.ndarray, d_in: int, d_sae:
     counts = np.diff(codes.indptr)
     chosen = np.zeros(len(counts), bool)
     chosen[rows] = True
-    entries = np.repeat(chosen, counts)
-    values = np.abs(codes.values[entries].astype(np.float64))
-    uses = np.bincount(codes.features[entries], minlength=d_sae)
+    uses = np.zeros(d_sae, np.int64)
+    total, largest = 0.0, 0.0
+    for start in range(0, len(counts), METRIC_ROWS):
+        here = slice(start, start + METRIC_ROWS)
+        if not chosen[here].any():
+            continue
+        span = slice(codes.indptr[start], codes.indptr[min(start + METRIC_ROWS, len(counts))])
+        entries = np.repeat(chosen[here], counts[here])
+        values = np.abs(codes.values[span][entries].astype(np.float64))
+        uses += np.bincount(codes.features[span][entries], minlength=d_sae)
+        total += float(values.sum())
+        largest = max(largest, float(values.max(initial=0.0)))
+    firings = int(uses.sum())
     density = uses / n
-    share = uses[uses > 0] / max(uses.sum(), 1)
+    share = uses[uses > 0] / max(firings, 1)
     squared_error = errors.squared_error[rows].sum()
     spread = errors.squared_spread[rows].sum()
     elements = n * d_in
-    error_variance = _variance(errors.squared_error[rows].sum(), errors.sum_error[rows].sum(), elements)
+    error_variance = _variance(squared_error, errors.sum_error[rows].sum(), elements)
     variance = _variance(errors.squared_norm[rows].sum(), errors.sum_x[rows].sum(), elements)
     return {
         "ev_total": float(1 - squared_error / spread) if spread > 0 else float("nan"),
@@ -132,8 +147,8 @@ def metrics(codes: Codes, errors: RowErrors, rows: np.ndarray, d_in: int, d_sae:
         "dead": float((uses == 0).mean()),
         "dense": float((density > DENSE).mean()),
         "ultra_low": float(((density > 0) & (density < ULTRA_LOW)).mean()),
-        "mean_activation": float(values.mean()) if len(values) else 0.0,
-        "max_activation": float(values.max()) if len(values) else 0.0,
+        "mean_activation": total / firings if firings else 0.0,
+        "max_activation": largest,
         "perplexity": float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0,
         "cosine_similarity": float(errors.cosine[rows].mean()),
         "l2_ratio": float(errors.l2_ratio[rows].mean()),

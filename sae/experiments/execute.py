@@ -5,32 +5,31 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from sae.capture.statistics import NEAR_CONSTANT
 from sae.common.errors import UserError
+from sae.common.memory import free_memory
 from sae.common.progress import Progress
-from sae.evaluation.baselines import PCA, baselines
 from sae.evaluation.binary_codes import binary_metrics, row_figures
 from sae.evaluation.reconstruction import Codes, encode_rows, ev_interval, split_metrics
+from sae.experiments.data import Data
 from sae.experiments.plan import Plan, RunPlan
 from sae.models.base import SAE
 from sae.models.binary import Binary
-from sae.training.group import groups
-from sae.training.loop import train
-from sae.training.rows import Rows
-from sae.training.training import Trained, checkpoint_step
+from sae.training.data_parallel import lead
+from sae.training.group import build, groups
+from sae.training.loop import step_through
+from sae.training.probe import run_bytes
+from sae.training.streamed_rows import RESIDENT_SHARE
+from sae.training.training import Trained, Training, Watch, begun
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
-
-    from sae.capture.store import Slice
-    from sae.training.config import TrainingConfig
 
 
 class Result(NamedTuple):
@@ -60,62 +59,11 @@ class Store(Protocol):
     def fail(self, run: RunPlan, error: str) -> None: ...
 
 
-class Data:
-    """One slice on the device: float32 rows, splits, and what every run on it shares.
-
-    Raises:
-        UserError: if the slice has no training rows.
-    """
-
-    def __init__(self, piece: Slice, device: str) -> None:
-        self.slice, self.device = piece, device
-        self.splits: dict[str, np.ndarray] = {
-            "train": piece.train_rows,
-            "validation": piece.validation_rows,
-            "test": piece.test_rows,
-        }
-        if len(self.splits["train"]) < 2:
-            raise UserError(f"{piece.title} of {piece.activations.name!r} has fewer than two training rows")
-        rows = np.asarray(piece.x)
-        self.parts: dict[str, Tensor] = {
-            name: torch.from_numpy(rows[chosen].astype(np.float32)).to(device) for name, chosen in self.splits.items()
-        }
-        self.rows = Rows(self.parts["train"])
-        self.train_mean = rows[self.splits["train"]].astype(np.float64).mean(0)
-        self.facts = _facts(rows[self.splits["train"]].astype(np.float64), self.train_mean)
-        self.examples = piece.rows["example"].to_numpy()
-        self._pca: PCA | None = None
-
-    @property
-    def pca(self) -> PCA:
-        if self._pca is None:
-            self._pca = PCA(self.parts["train"])
-        return self._pca
-
-    def principal(self, configs: Sequence[TrainingConfig]) -> Tensor | None:
-        """Principal directions, if a run starts from them."""
-        starts = [getattr(config, "decoder_init", "") for config in configs]
-        return self.pca.components if "data" in starts else None
-
-
-def _facts(rows: np.ndarray, mean: np.ndarray) -> dict[str, Any]:
-    """What any SAE on these rows meets: their mean's norm, their spread around it, and whether they hardly differ.
-
-    Where all rows are nearly one vector, explained variance says little, however high it is.
-    """
-    centred = float(np.sqrt(((rows - mean) ** 2).sum(axis=1).mean()))
-    norm = float(np.linalg.norm(mean))
-    return {
-        "mean_norm": norm,
-        "centred_norm": centred,
-        "near_constant": centred < NEAR_CONSTANT * norm or centred <= 1e-9 * norm,
-    }
-
-
 def execute(plan: Plan, open_slice: Callable[[RunPlan], Data], store: Store, progress: Progress) -> None:
     """Train and measure every run of the plan that is not done; one that fails is recorded, and the others go on.
 
-    Runs of one slice are trained in groups (`sae.training.group`): on a GPU several at once, on a CPU one by one.
+    Runs of one slice are trained in groups (`sae.training.group`): on a GPU several at once, on a CPU one by one. Where
+    their rows are streamed, groups that see the same batches take turns, so that the rows are read once for all.
 
     Args:
         open_slice: the data of a run; called once for runs of one slice that follow each other.
@@ -131,59 +79,112 @@ def execute(plan: Plan, open_slice: Callable[[RunPlan], Data], store: Store, pro
             continue
         data = open_slice(wanted[0])
         store.use(data)
-        started = [checkpoint_step(store.checkpoint(run.id)) for run in wanted]
-        for numbers in groups([run.config for run in wanted], data.device, started):
-            members = [wanted[number] for number in numbers]
-            _train_group(members, data, store, Counted(progress, finished, total))
-            finished += len(members)
+        before = [begun(store.checkpoint(run.id)) for run in wanted]
+        decided = [
+            _decided(run, data, checkpoint.chunk_rows if checkpoint else None)
+            for run, checkpoint in zip(wanted, before, strict=True)
+        ]
+        started = [checkpoint.step if checkpoint else 0 for checkpoint in before]
+        grouped = [
+            [decided[number] for number in numbers]
+            for numbers in groups([run.config for run in decided], data.device, started)
+        ]
+        for together in _together(grouped, data):
+            _train(together, data, store, Counted(progress, finished, total))
+            finished += sum(map(len, together))
             progress.update(finished, total, "runs")
         del data  # the rows of this slice need not stay while the next are read
 
 
+def _decided(run: RunPlan, data: Data, begun_with: int | None) -> RunPlan:
+    """The run with the order of its rows written out: the one it began with, else what is asked for or fits."""
+    chunk_rows = run.config.chunk_rows or data.chunk_rows if begun_with is None else begun_with
+    return replace(run, config=replace(run.config, chunk_rows=chunk_rows))
+
+
+def _together(grouped: Sequence[list[RunPlan]], data: Data) -> list[list[list[RunPlan]]]:
+    """Groups that take turns on the same buffers of streamed rows, as many as half of the free memory holds."""
+    found: list[list[list[RunPlan]]] = []
+    by_batches: dict[tuple[int, int, int], tuple[list[list[RunPlan]], float]] = {}
+    most = RESIDENT_SHARE * free_memory(data.device)
+    for members in grouped:
+        config = members[0].config
+        needed = sum(run_bytes(run.config, data.slice.x.shape[1]) for run in members)
+        key = (config.seed, config.batch_size, config.chunk_rows)
+        others, taken = by_batches.get(key, ([], 0.0))
+        if config.chunk_rows and others and taken + needed <= most:
+            others.append(members)
+        else:
+            taken, others = 0.0, [members]
+            found.append(others)
+        by_batches[key] = (others, taken + needed)
+    return found
+
+
 class Counted(NamedTuple):
-    """Progress of the runs before the present group, so that it can tell its own."""
+    """Progress of the runs before the present ones, so that they can tell their own."""
 
     progress: Progress
     finished: int
     total: int
 
-    def update(self, fraction: float, members: int) -> None:
-        self.progress.update(self.finished + fraction * members, self.total, "runs")
+    def update(self, done: float) -> None:
+        self.progress.update(self.finished + done, self.total, "runs")
 
 
-def _train_group(members: list[RunPlan], data: Data, store: Store, progress: Counted) -> None:
-    for run in members:
+def _train(together: list[list[RunPlan]], data: Data, store: Store, progress: Counted) -> None:
+    """Train groups that take turns, and measure their runs."""
+    for run in itertools.chain(*together):
         store.begin(run)
+    fractions = [0.0] * len(together)
 
-    def watch(member: int, fraction: float, history: list[dict]) -> None:
-        store.curves(members[member].id, fraction, history)
-        progress.update(fraction, len(members))
+    def watching(group: int) -> Watch:
+        def watch(member: int, fraction: float, history: list[dict]) -> None:
+            fractions[group] = fraction * len(together[group])
+            store.curves(together[group][member].id, fraction, history)
+            progress.update(sum(fractions))
 
-    began = time.monotonic()
+        return watch
+
+    trainings: list[Training] = []
     try:
-        trained = train(
-            [run.config for run in members],
-            data.rows,
-            data.parts["validation"],
-            principal=data.principal([run.config for run in members]),
-            checkpoints=[store.checkpoint(run.id) for run in members],
-            watch=watch,
-        )
+        rows = data.rows(together[0][0].config.chunk_rows)
+        principal = data.principal(run.config for run in itertools.chain(*together))
+        lead([[(run.id, run.config.chunk_rows) for run in members] for members in together])
+        for group, members in enumerate(together):
+            trainer = build([run.config for run in members], rows, principal)
+            checkpoints = [store.checkpoint(run.id) for run in members]
+            trainings.append(Training(trainer, rows.n, data.validation, checkpoints, watching(group)))
+        step_through(trainings, rows)
     except (UserError, RuntimeError, MemoryError) as error:
         said = _out_of_memory(error)
-        if said and len(members) > 1:  # together they need more than one by one
-            for number, run in enumerate(members):
-                _train_group([run], data, store, progress._replace(finished=progress.finished + number))
+        del trainings
+        if len(together) > 1:
+            smaller = [[members] for members in together]
+        elif said and len(together[0]) > 1:  # together they need more than one by one
+            smaller = [[[run]] for run in together[0]]
+        else:
+            for run in together[0]:
+                store.fail(run, said or str(error).splitlines()[0])
             return
-        for run in members:
-            store.fail(run, said or str(error).splitlines()[0])
+    else:
+        for members in together:
+            training = trainings.pop(0)
+            results = [training.trained(member) for member in range(len(members))]
+            del training
+            for run in members:
+                _finish(run, results.pop(0), data, store)
         return
-    took = (time.monotonic() - began) / len(members)
-    for run, result in zip(members, trained, strict=True):
-        try:
-            store.finish(run, _measured(run, result, data, took))
-        except (UserError, RuntimeError, MemoryError) as error:
-            store.fail(run, _out_of_memory(error) or str(error).splitlines()[0])
+    for number, part in enumerate(smaller):
+        before = sum(len(members) for earlier in smaller[:number] for members in earlier)
+        _train(part, data, store, progress._replace(finished=progress.finished + before))
+
+
+def _finish(run: RunPlan, trained: Trained, data: Data, store: Store) -> None:
+    try:
+        store.finish(run, _measured(run, trained, data, store.checkpoint(run.id).parent))
+    except (UserError, RuntimeError, MemoryError) as error:
+        store.fail(run, _out_of_memory(error) or str(error).splitlines()[0])
 
 
 def _out_of_memory(error: Exception) -> str:
@@ -196,7 +197,7 @@ def _out_of_memory(error: Exception) -> str:
     return str(error).splitlines()[0] if said else "out of memory"
 
 
-def _measured(run: RunPlan, trained: Trained, data: Data, took: float) -> Result:
+def _measured(run: RunPlan, trained: Trained, data: Data, folder: Path) -> Result:
     if not all(bool(torch.isfinite(p).all()) for p in trained.model.parameters()):
         raise UserError(f"training diverged at lr {run.config.lr}: the weights are not finite; take a smaller lr")
     return measure(
@@ -206,7 +207,8 @@ def _measured(run: RunPlan, trained: Trained, data: Data, took: float) -> Result
         last_fired=trained.last_fired.cpu().numpy(),
         training=trained.summary,
         train_seconds=trained.seconds,
-        before=took,
+        before=trained.seconds,
+        folder=folder,
     )
 
 
@@ -219,8 +221,13 @@ def measure(
     training: dict[str, float] | None = None,
     train_seconds: float = 0.0,
     before: float = 0.0,
+    folder: Path | None = None,
 ) -> Result:
     """Codes of every row, metrics by split, bootstrap intervals and baselines of an SAE on `data`.
+
+    Args:
+        before: seconds spent on the SAE so far.
+        folder: for codes that are larger than memory should hold; see `encode_rows`.
 
     Raises:
         UserError: if the SAE takes rows of another width.
@@ -229,7 +236,7 @@ def measure(
     x = data.slice.x
     if model.d_in != x.shape[1]:
         raise UserError(f"the SAE takes rows of {model.d_in} dimensions, these activations have {x.shape[1]}")
-    codes, errors = encode_rows(model, x, data.train_mean, data.device)
+    codes, errors = encode_rows(model, data.reader, data.train_mean, data.device, folder=folder)
     metrics = split_metrics(codes, errors, data.splits, model.d_in, model.d_sae)
     if isinstance(model, Binary):
         _add_binary_metrics(metrics, model, codes, data)
@@ -239,7 +246,7 @@ def measure(
         if len(rows)
     }
     k = getattr(model, "k", None) or max(1, round(metrics["train"]["l0"]))
-    compared = baselines(data.parts["train"], data.parts, data.pca, model.d_sae, min(int(k), model.d_sae))
+    compared = data.baselines.of(model.d_sae, min(int(k), model.d_sae))
     return Result(
         model,
         codes,

@@ -17,7 +17,7 @@ MAX_RUNS = 20_000
 #: Factors that say which slice a run is trained on. Their default is all that the activations hold.
 SLICE_FACTORS = ("layer", "position")
 #: Settings that came after the first runs, at the value that those runs had: at it they don't change a run's name.
-LATER_SETTINGS = {"precision": "float32"}
+LATER_SETTINGS = {"precision": "float32", "chunk_rows": 0}
 
 
 @dataclass(frozen=True)

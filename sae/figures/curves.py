@@ -45,7 +45,7 @@ def learning_curves(
     """
     title = metric_title(y) if title is None else title
     figure = new_figure(title, subtitle, x_title=metric_title(x), y_title=metric_title(y), theme=theme, height=height)
-    drawn = 0
+    drawn, seen = 0, np.empty(0)
     for number, (name, history) in enumerate(histories.items()):
         if x not in history or y not in history:
             continue
@@ -53,7 +53,7 @@ def learning_curves(
         points = points[np.isfinite(points).all(axis=1)]
         if not len(points):
             continue
-        drawn += 1
+        drawn, seen = drawn + 1, np.append(seen, points[:, 1])
         color = (colors or {}).get(name) or category_color(number, theme)
         figure.add_trace(
             go.Scatter(
@@ -66,6 +66,8 @@ def learning_curves(
     if not drawn:
         return empty_note(figure, "No curve yet", theme)
     figure.update_yaxes(tickformat=tick_format(metric_kind(y)), type="log" if log_y else "linear")
+    if log_y and seen.min() > 0 and seen.max() > 5 * seen.min():
+        figure.update_yaxes(dtick="D2")  # 2, 5 and 10 of each decade: all digits run into each other
     figure.update_xaxes(tickformat=",", rangemode="tozero")
     figure.update_layout(legend={"x": 1.02, "y": 1, "xanchor": "left"}, showlegend=drawn > 1)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import plotly.graph_objects as go
 
 from sae.figures.style import (
@@ -72,7 +73,10 @@ def conditions(
             x=clean, y=1, yref="paper", yanchor="bottom", text=f"not patched {number_text(clean, kind)}",
             showarrow=False, font={"size": 12, "color": t.muted},
         )  # fmt: skip
-    figure.update_xaxes(tickformat=tick_format(kind), rangemode="tozero")
+    values = table[[measure, f"{measure}_low", f"{measure}_high"]].to_numpy(float)
+    most, least = max(float(np.nanmax(values)), clean or 0.0) or 1.0, min(float(np.nanmin(values)), 0.0)
+    room = 0.03 * (most - least)  # so that a point at nought is whole
+    figure.update_xaxes(tickformat=tick_format(kind), range=[least - room, most + 2 * room], zeroline=False)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_layout(showlegend=False)
     return figure

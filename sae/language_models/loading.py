@@ -52,11 +52,11 @@ def load(name: str, *, device: str = "cpu", dtype: str = "float32", progress: Pr
         model, tokenizer = _load_folder(fetched, precision, name)
     elif name and folder.is_dir():
         model, tokenizer, source = _local(folder, precision, name)
-    elif _HUB_ID.fullmatch(name) and ".." not in name and not folder.is_file():
+    elif is_hub_id(name):
         progress.update(0, 1, f"fetching {name}")
         found = hub_folder(name)
         model, tokenizer = _load_folder(found.folder, precision, name)
-        source = _hub_source(name, found)
+        source = hub_source(name, found)
     else:
         raise UserError(f"model {name!r} is neither a folder that is here, nor a hub id, nor {smollm2.NAME!r}")
     return LanguageModel(model.to(device), tokenizer, {**source, "dtype": str(precision).removeprefix("torch.")})
@@ -82,7 +82,13 @@ def _local(folder: Path, precision: torch.dtype, name: str) -> tuple[Any, Any, d
     return model, tokenizer, {"name": name, "kind": "folder", "from": str(folder.resolve()), "sha256": weights}
 
 
-def _hub_source(name: str, found: HubFolder) -> dict[str, Any]:
+def is_hub_id(name: str) -> bool:
+    """Whether `name` can only be that of a repository on the hub."""
+    return bool(_HUB_ID.fullmatch(name)) and ".." not in name and not Path(name).expanduser().is_file()
+
+
+def hub_source(name: str, found: HubFolder) -> dict[str, Any]:
+    """What to write down as the source of a model from the hub."""
     return {
         "name": name,
         "kind": "hub",
@@ -94,7 +100,24 @@ def _hub_source(name: str, found: HubFolder) -> dict[str, Any]:
 
 def _load_folder(folder: Path, precision: torch.dtype, name: str) -> tuple[Any, Any]:
     """Model and tokenizer of a folder in the hub's layout, with every weight accounted for."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
+
+    return load_folder(folder, precision, name, AutoModelForCausalLM)
+
+
+def load_folder(
+    folder: Path, precision: torch.dtype, name: str, auto: Any, may_lack: tuple[str, ...] = ()
+) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder in the hub's layout, made by one of transformers' auto classes.
+
+    Args:
+        name: what to call the model in an error.
+        may_lack: beginnings of the names of weights that are never used and may be missing.
+
+    Raises:
+        UserError: if a file or a weight is missing, weights are pickled, or the model needs code of its own.
+    """
+    from transformers import AutoTokenizer
 
     if not (folder / "config.json").exists():
         raise UserError(f"model {name!r}: {folder} has no config.json")
@@ -112,7 +135,7 @@ def _load_folder(folder: Path, precision: torch.dtype, name: str) -> tuple[Any, 
     where: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with quiet():
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = auto.from_pretrained(
                 str(folder), **where, dtype=precision, use_safetensors=True, output_loading_info=True
             )
             model, report = loaded
@@ -123,7 +146,8 @@ def _load_folder(folder: Path, precision: torch.dtype, name: str) -> tuple[Any, 
         # transformers and its parts raise whatever they like at files that they can't read.
         raise UserError(f"model {name!r} can't be loaded from {folder} ({type(error).__name__}: {error})") from None
     for what in ("missing_keys", "mismatched_keys"):
-        if lacking := sorted(str(key) for key in report[what]):
+        lacking = sorted(str(key) for key in report[what] if not str(key).startswith(may_lack))
+        if lacking:
             # transformers would go on with random numbers in their place.
             raise UserError(
                 f"model {name!r}: {len(lacking)} weights are {'missing' if what == 'missing_keys' else 'misshapen'} "

@@ -35,14 +35,14 @@ def auxk(
         spread: ‖e - mean(e)‖² [...] where the batch is more than these rows, as it is with several processes.
     """
     weight = (dead.sum(-1) / k).clamp_max(1.0)
-    masked = pre_activations.masked_fill(~dead.unsqueeze(-2), -torch.inf)
+    masked = torch.where(dead.unsqueeze(-2), pre_activations, -torch.inf)
     values, indices = masked.topk(min(k, W_dec.shape[-2]), dim=-1, sorted=False)
     used = torch.zeros_like(pre_activations).scatter_(-1, indices, values.clamp_min(0))
     miss = used @ W_dec - residual
     if spread is None:
         spread = (residual - residual.mean(-2, keepdim=True)).square().sum((-1, -2))
     factor = weight / spread.clamp_min(1e-12)
-    slope = miss * (2 * factor)[..., None, None]
+    slope = miss * (2 * factor).unsqueeze(-1).unsqueeze(-1)
     return AuxK(
         factor * miss.square().sum((-1, -2)),
         (slope @ W_dec.transpose(-1, -2)) * (used > 0),

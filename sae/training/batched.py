@@ -7,13 +7,14 @@ the step once and replays it. It also runs on a CPU, where the tests hold its ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
 from sae.objectives.auxk import auxk
+from sae.training.cuda_graph import Recorded
 from sae.training.kernels.product import batched_product as product
 from sae.training.kernels.product import operand, rounding
 from sae.training.rows import Rows
@@ -38,17 +39,13 @@ class BatchedTrainer(TopKTrainer):
         self._seen = torch.zeros((), dtype=torch.int64, device=self.device)
         self._learned = [name for name in PARAMETERS if name != "b_dec" or self.config.decoder_bias]
         self._counts = [torch.zeros((), device=self.device) for _ in self._learned]
-        self._step: Callable[[Tensor, bool], Tensor] = self.compute
-        if self.device.type == "cuda":
-            from sae.training.cuda_graph import Recorded
-
-            self._step = Recorded(self.compute)
+        self._recorded: Recorded | None = Recorded() if self.device.type == "cuda" else None
 
     def step(self, x: Tensor) -> Tensor:
         self._rate.fill_(self.learning_rate(self.step_number))
         # Nothing can be dead before the window has passed, and after it only the device knows: no need to ask it.
         with_auxk = bool(self.config.auxk_coefficient) and self.rows_seen >= self.auxk_window
-        losses = self._step(x, with_auxk)
+        losses = self._recorded(self.compute, x, with_auxk) if self._recorded else self.compute(x, with_auxk)
         self.step_number += 1
         self.rows_seen += len(x)
         return losses
@@ -68,11 +65,11 @@ class BatchedTrainer(TopKTrainer):
         W_enc, b_enc, W_dec, b_dec = (self.weights[name] for name in PARAMETERS)
         n = len(x)
         x = self.scaled(self._own(x))
-        centred = x - b_dec[:, None]
+        centred = x - b_dec.unsqueeze(1)
         seen = self._operand(centred if config.subtract_b_dec else x.expand(len(self.configs), -1, -1))
         decoder = self._operand(W_dec)
 
-        pre = product(seen, self._operand(W_enc).mT, b_enc[:, None])
+        pre = product(seen, self._operand(W_enc).mT, b_enc.unsqueeze(1))
         codes = self._select(pre)
         fires = codes != 0
         codes = self._operand(codes)
@@ -90,7 +87,7 @@ class BatchedTrainer(TopKTrainer):
             by_W_dec.add_(term.W_dec, alpha=weight)
         by_b_enc = by_pre.sum(1)
         if config.subtract_b_dec:
-            by_b_dec = torch.baddbmm(by_b_dec[:, None], by_b_enc[:, None], W_enc, alpha=-1)[:, 0]
+            by_b_dec = torch.baddbmm(by_b_dec.unsqueeze(1), by_b_enc.unsqueeze(1), W_enc, alpha=-1).squeeze(1)
         if config.decoder_norm == "every_step" and config.project_gradient:
             by_W_dec.addcmul_((by_W_dec * W_dec).sum(-1, keepdim=True), W_dec, value=-1)
         by_W_enc = product(self._operand(by_pre).mT, seen)
@@ -112,9 +109,14 @@ class BatchedTrainer(TopKTrainer):
         return torch.zeros_like(pre).scatter_(-1, indices, values.clamp(self._low, self._high))
 
     def _update(self, gradients: dict[str, Tensor]) -> None:
-        parts = (self.weights, gradients, self.first, self.second)
+        weights, slopes, first, second = (
+            [part[name] for name in self._learned] for part in (self.weights, gradients, self.first, self.second)
+        )
         adam(
-            *([part[name] for name in self._learned] for part in parts),
+            weights,
+            slopes,
+            first,
+            second,
             [],
             self._counts,
             fused=True,

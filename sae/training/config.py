@@ -49,6 +49,10 @@ class TrainingConfig:
     input_scaling: bool = True
     """Whether training sees rows less their mean and divided by their root mean squared norm. It is folded back into
     the weights, which apply to raw rows."""
+    chunk_rows: int = 0
+    """How rows are shuffled in an epoch. 0: all of them where they fit into half of the free memory, otherwise in
+    chunks of 2 MB that are read as they are needed. From 1 on: in chunks of so many rows. A run's `config.json` says
+    which it was, 0 for all rows."""
     precision: str = "float32"
     """Of the operands of dense products; sums are in float32 always. `tf32` rounds them on GPUs that have it, and is
     `float32` elsewhere; `bfloat16` rounds them on every device (on a CPU those of the encoder's product alone)."""
@@ -60,6 +64,8 @@ class TrainingConfig:
         for name in ("d_sae", "k", "epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} {getattr(self, name)} must be at least 1")
+        if self.chunk_rows < 0:
+            raise UserError(f"chunk_rows {self.chunk_rows} must be at least 0")
         if not 0 < self.lr < 10:
             raise UserError(f"lr {self.lr} must lie between 0 and 10")
         if self.k > self.d_sae:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sae.common.errors import UserError
 from sae.training.binary_config import BinaryConfig
 from sae.training.config import TrainingConfig
 from sae.training.rows import Rows
@@ -36,13 +37,23 @@ def groups(
 
 
 def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | None = None) -> Trainer:
-    """The trainer of a group, for the device that the rows are on."""
+    """The trainer of a group, for the device that the rows are on and the processes that were joined.
+
+    Raises:
+        UserError: for several processes and an architecture whose batches can't be shared between them.
+    """
+    from sae.training.data_parallel import DataParallelTrainer, processes
+
     binary = [config for config in configs if isinstance(config, BinaryConfig)]
+    topk = [config for config in configs if isinstance(config, TopKConfig)]
+    if processes() > 1:
+        if binary:
+            raise UserError("--processes shares the batches of topk runs only: train binary codes with one process")
+        return DataParallelTrainer(topk, rows, principal)
     if binary:
         from sae.training.binary import BinaryTrainer
 
         return BinaryTrainer(binary[0], rows)
-    topk = [config for config in configs if isinstance(config, TopKConfig)]
     if len(topk) == 1 and rows.device.type == "cpu":
         from sae.training.sparse import SparseTrainer
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sae.common.errors import Cancelled
 from sae.training.config import TrainingConfig
 from sae.training.group import build
 from sae.training.rows import Rows
@@ -34,9 +35,28 @@ def train(
             alike; deleted by whoever keeps the results.
     """
     training = Training(build(configs, rows, principal), rows.n, x_validation, checkpoints, watch)
-    trainer, config = training.trainer, configs[0]
-    while not training.finished:
-        epoch, within = divmod(trainer.step_number, trainer.steps_per_epoch)
-        for batch in rows.batches(config.seed, epoch, config.batch_size, within):
-            training.step(batch)
+    step_through([training], rows)
     return [training.trained(member) for member in range(len(configs))]
+
+
+def step_through(trainings: Sequence[Training], rows: Rows) -> None:
+    """Step trainings of one seed and batch size to their end, over the same batches.
+
+    They take turns, a section of the rows at a time (`Rows.sections`), so what is read is read once for all of them.
+    Each goes on from its own step. When one is cancelled, all write their checkpoints before that goes on.
+    """
+    try:
+        while left := [training for training in trainings if not training.finished]:
+            earliest = min((training.trainer for training in left), key=lambda trainer: trainer.step_number)
+            epoch, within = divmod(earliest.step_number, earliest.steps_per_epoch)
+            config, before = earliest.common, epoch * earliest.steps_per_epoch
+            for section in rows.sections(config.seed, epoch, config.batch_size, within):
+                for training in left:
+                    with training.timed():
+                        for number, batch in section:
+                            if before + number == training.trainer.step_number:
+                                training.step(batch)
+    except Cancelled:
+        for training in trainings:
+            training.save()
+        raise

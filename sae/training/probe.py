@@ -10,7 +10,7 @@ import torch
 
 from sae.training.config import TrainingConfig
 from sae.training.group import build, groups
-from sae.training.rows import Rows
+from sae.training.rows import ResidentRows
 from sae.training.topk_config import TopKConfig
 
 
@@ -24,7 +24,7 @@ def seconds_per_step(configs: Sequence[TrainingConfig], d_in: int, device: str, 
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(configs[0].batch_size, d_in, generator=generator).to(device)
     alive = [dataclasses.replace(c, auxk_window=10**12) if isinstance(c, TopKConfig) else c for c in configs]
-    trainer = build(alive, Rows(x), torch.eye(d_in))
+    trainer = build(alive, ResidentRows(x), torch.eye(d_in))
     waits = torch.device(device).type == "cuda"
     times: list[float] = []
     started = time.monotonic()

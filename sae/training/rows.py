@@ -2,49 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sae.common.precision import exact
+from sae.common.row_reader import BLOCK, sample
 
-BLOCK = 8192
+
+class Moments(NamedTuple):
+    """Of rows: their mean [d_in] in float64 on the CPU, and the root mean squared norm of the rows less it."""
+
+    mean: Tensor
+    centred_norm: float
 
 
-class Rows:
+class Rows(Protocol):
+    """Training rows, wherever they are: `ResidentRows` or `sae.training.streamed_rows.StreamedRows`."""
+
+    n: int
+    d_in: int
+    device: torch.device
+    moments: Moments
+    mean: Tensor
+    """Per-dimension mean [d_in], float32, on the device."""
+    centred_norm: float
+    """Root mean squared norm of the rows less their mean."""
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """Rows by number, on the CPU."""
+        ...
+
+    def blocks(self, most: int | None = None) -> Iterator[Tensor]:
+        """All rows in order, some thousands at a time, on the device; or about `most` of them, evenly spread."""
+        ...
+
+    def sections(self, seed: int, epoch: int, size: int, first: int = 0) -> Iterator[Section]:
+        """The batches of one epoch from number `first` on, by what is in memory together.
+
+        Their order depends on the arguments alone. A section is spent when the next one is asked for.
+        """
+        ...
+
+    def batches(self, seed: int, epoch: int, size: int, first: int = 0) -> Iterator[Tensor]:
+        """The batches of one epoch [size, d_in], on the device, from number `first` on; the last one may be smaller."""
+        ...
+
+
+class Section:
+    """Batches of an epoch whose rows are in memory together; it can be gone over more than once.
+
+    Args:
+        first: number of its first batch within the epoch.
+        x: rows of any float type, on the device; order: those that it has, in order.
+        size: of a batch.
+        head: float32 rows [less than size, d_in] that the first batch begins with, left over by the section before.
+    """
+
+    def __init__(self, first: int, x: Tensor, order: Tensor, size: int, head: Tensor | None = None) -> None:
+        self.first, self._x, self._order, self._size, self._head = first, x, order, size, head
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """(number, batch) in order."""
+        number, start = self.first, 0
+        if self._head is not None and len(self._head):
+            start = self._size - len(self._head)
+            yield number, torch.cat([self._head, self._x[self._order[:start]].float()])
+            number += 1
+        for place in range(start, len(self._order), self._size):
+            yield number, self._x[self._order[place : place + self._size]].float()
+            number += 1
+
+
+class ResidentRows:
     """Training rows that are resident on the device to train on.
 
     Args:
         x: [n, d_in], float32.
+        moments: of x, where they are known already.
     """
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self, x: Tensor, moments: Moments | None = None) -> None:
         self.x = x
         self.n, self.d_in = x.shape
         self.device = x.device
-        total = sum((exact(block).sum(0) for block in x.split(BLOCK)), torch.zeros(self.d_in, dtype=torch.float64))
-        self.mean = (total / self.n).float().to(x.device)
-        """Per-dimension mean [d_in]."""
-        square = sum(float(exact(block - self.mean).square().sum()) for block in x.split(BLOCK))
-        self.centred_norm = (square / self.n) ** 0.5
-        """Root mean squared norm of the rows less their mean."""
+        self.moments = moments or moments_of(x.split(BLOCK))
+        self.mean = self.moments.mean.float().to(x.device)
+        self.centred_norm = self.moments.centred_norm
 
     def take(self, numbers: Tensor) -> Tensor:
-        """Rows by number, on the CPU."""
         return self.x[numbers.to(self.device)].cpu()
 
-    def blocks(self) -> Iterator[Tensor]:
-        """All rows in order, some thousands at a time, on the device."""
-        yield from self.x.split(BLOCK)
+    def blocks(self, most: int | None = None) -> Iterator[Tensor]:
+        if most is None or self.n <= most:
+            yield from self.x.split(BLOCK)
+            return
+        for numbers in spread(self.n, most).split(BLOCK):
+            yield self.x[numbers.to(self.device)]
+
+    def sections(self, seed: int, epoch: int, size: int, first: int = 0) -> Iterator[Section]:
+        order = row_order(seed, epoch, self.n)[first * size :]
+        if self.device.type == "cuda":  # from pinned memory nobody waits for the copy
+            order = order.pin_memory()
+        order = order.to(self.device, non_blocking=True)
+        yield Section(first, self.x, order, size)
 
     def batches(self, seed: int, epoch: int, size: int, first: int = 0) -> Iterator[Tensor]:
-        """The batches of one epoch [size, d_in], on the device, from number `first` on; the last one may be smaller."""
-        order = row_order(seed, epoch, self.n).to(self.device)
-        for start in range(first * size, self.n, size):
-            yield self.x[order[start : start + size]]
+        for section in self.sections(seed, epoch, size, first):
+            for _, batch in section:
+                yield batch
 
 
 def row_order(seed: int, epoch: int, n: int) -> Tensor:
     """The order of n rows in one epoch, from seed and epoch alone; drawn on the CPU for every device."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+
+
+def spread(n: int, most: int) -> Tensor:
+    """About `most` of n row numbers, in runs at even distances."""
+    return torch.from_numpy(sample(np.arange(n), most))
+
+
+def moments_of(blocks: Iterable[Tensor]) -> Moments:
+    """Moments of rows that come block by block, in one pass in float64.
+
+    Sums are taken about the mean of the first block, so that a mean far from 0 costs no digits.
+    """
+    n, shift = 0, torch.zeros(0)
+    total, square = torch.zeros(0), torch.zeros(0)
+    for block in blocks:
+        rows = exact(block)
+        if not n:
+            shift = rows.mean(0)
+            total, square = torch.zeros_like(shift), torch.zeros_like(shift)
+        rows = rows - shift
+        n += len(rows)
+        total += rows.sum(0)
+        square += rows.square().sum(0)
+    mean = total / n
+    variance = (square / n - mean.square()).clamp_min(0).sum()
+    return Moments((shift + mean).cpu(), float(variance) ** 0.5)

@@ -108,5 +108,9 @@ class SparseTrainer(TopKTrainer):
             second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
             self.weights["b_dec"][0].addcdiv_(first, second.sqrt().mul_(correction).add_(EPSILON), value=-rate)
 
+    def drop_moments(self) -> None:
+        super().drop_moments()
+        self._first, self._second = {}, {}
+
     def held(self) -> dict[str, Tensor]:
         return {**super().held(), "touched": self.touched}

@@ -14,6 +14,7 @@ from sae.training.rows import Rows
 from sae.training.topk_config import TopKConfig
 
 FIT_ROWS = 2048  # training rows that the encoder's scale is fitted on
+PRINCIPAL_ROWS = 65_536
 
 
 def scaling(config: TrainingConfig, rows: Rows) -> tuple[Tensor, float]:
@@ -95,9 +96,11 @@ def data_directions(config: TopKConfig, rows: Rows, principal: Tensor | None, ge
 
 
 def principal_directions(rows: Rows) -> Tensor:
-    """Eigenvectors of the covariance of the rows, [d_in, d_in], columns by falling variance, float64."""
+    """Eigenvectors of the covariance of the rows (at most 65,536 of them), [d_in, d_in], columns by falling variance,
+    float64.
+    """
     covariance = torch.zeros(rows.d_in, rows.d_in, dtype=torch.float64)
-    for block in rows.blocks():
+    for block in rows.blocks(PRINCIPAL_ROWS):
         centred = exact(block - rows.mean).cpu()
         covariance.addmm_(centred.T, centred)
     return torch.linalg.eigh(covariance).eigenvectors.flip(1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag, linear
 
 from sae.common.precision import exact
 from sae.models.topk import TopK
@@ -58,6 +59,23 @@ class TopKTrainer(Trainer):
                 unsubtracted = stored.b_dec - self.shift
                 stored.b_enc.add_((exact(trained["W_enc"]) @ exact(unsubtracted)).float().to(self.device))
         return stored
+
+    def drop_moments(self) -> None:
+        self.first, self.second = {}, {}
+
+    def reconstruct(self, member: int) -> Callable[[Tensor], Tensor]:
+        """From the weights as they stand in training: no copy is made of them."""
+        config, weights = self.configs[member], {name: held[member] for name, held in self.weights.items()}
+        select = TopK(1, **config.model()).select
+
+        def guess(x: Tensor) -> Tensor:
+            x = self.scaled(x)
+            seen = x - weights["b_dec"] if self.config.subtract_b_dec else x
+            indices, values = select(linear(seen, weights["W_enc"], weights["b_enc"]))
+            found = embedding_bag(indices, weights["W_dec"], mode="sum", per_sample_weights=values) + weights["b_dec"]
+            return found / self.scale + self.shift
+
+        return guess
 
     def held(self) -> dict[str, Tensor]:
         parts = {"": self.weights, "first.": self.first, "second.": self.second}

@@ -7,7 +7,7 @@ of members.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -71,6 +71,16 @@ class Trainer:
     def scaled(self, x: Tensor) -> Tensor:
         """Rows as training sees them."""
         return (x - self.shift) * self.scale if self.common.input_scaling else x
+
+    def align(self) -> None:
+        """Before the first step: where several processes train together, all take over the first one's state."""
+
+    def drop_moments(self) -> None:
+        """Free the moments, which no step needs after the last one: the finished model takes no more memory then."""
+
+    def reconstruct(self, member: int) -> Callable[[Tensor], Tensor]:
+        """What a member makes of raw rows [n, d_in] as it stands."""
+        return self.finished_model(member)
 
     def state(self, member: int = 0) -> dict[str, Tensor]:
         """Everything that the next step of a member depends on, by name; `restore` takes it back."""

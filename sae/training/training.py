@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sae.common.files import write_tensors
+from sae.common.precision import exact
 from sae.models.base import SAE
 from sae.training.trainer import Trainer
 
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHECKPOINT_SECONDS = 3.0
+CHECKPOINT_SHARE = 0.02  # of the time that writing checkpoints may take
 CURVE_POINTS = 200
+READ_SECONDS = 0.25  # between looks at what a GPU measured
 VALIDATION_POINTS = 12
 VALIDATION_ROWS = 4096  # of the curve; the final figure is taken on all
+VALIDATION_ENTRIES = 2**23  # pre-activations at once: 32 MB
 
 
 class Trained(NamedTuple):
@@ -39,7 +44,7 @@ class Trained(NamedTuple):
 class Watch(Protocol):
     """Called after every step for each member with the finished share and its curve so far.
 
-    It may raise `Cancelled`; checkpoints are written before that goes on.
+    It may raise `Cancelled`: `sae.training.loop` has checkpoints written then.
     """
 
     def __call__(self, member: int, fraction: float, history: list[dict]) -> None: ...
@@ -51,7 +56,8 @@ class Training:
     Args:
         n: number of training rows.
         x_validation: held-out rows for the validation curve, on the trainer's device.
-        checkpoints: a path for each member; written every few seconds, and read here if all are there and alike.
+        checkpoints: a path for each member; written every few seconds of this training's own time (more rarely where
+            writing takes long), and read here if all are there and alike.
     """
 
     def __init__(
@@ -67,9 +73,12 @@ class Training:
         self._validation = x_validation[:VALIDATION_ROWS] if x_validation is not None and len(x_validation) else None
         self._variance = trainer.variance / trainer.scale**2
         self.histories: list[list[dict]] = [[] for _ in trainer.configs]
-        self._before = 0.0
+        self._unread: list[tuple[dict, Tensor, list[dict]]] = []
+        self._read_at = self._before = 0.0
+        self._started: float | None = None
         self._load()
-        self._started = self._saved = time.monotonic()
+        trainer.align()
+        self._save_at = self._before + CHECKPOINT_SECONDS
         total = trainer.total_steps
         self._record_every = max(1, total // CURVE_POINTS)
         self._validate_every = max(
@@ -82,8 +91,17 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Spent on steps so far, in this process and in those before."""
-        return self._before + time.monotonic() - self._started
+        """Spent on this training so far, in this process and in those before."""
+        return self._before + (time.monotonic() - self._started if self._started is not None else 0.0)
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time spent in here as this training's."""
+        self._started = time.monotonic()
+        try:
+            yield
+        finally:
+            self._before, self._started = self.seconds, None
 
     def step(self, batch: Tensor) -> None:
         """One optimizer step on raw rows [B, d_in], with what is due after it."""
@@ -92,18 +110,16 @@ class Training:
         step, total = self.trainer.step_number, self.trainer.total_steps
         if step % self._record_every == 0 or step == total:
             self._record(loss, rate)
-        try:
-            for member, history in enumerate(self.histories):
-                self.watch(member, step / total, history)
-        except BaseException:
-            self._save()
-            raise
-        if self.checkpoints and time.monotonic() - self._saved > CHECKPOINT_SECONDS:
-            self._save()
+        for member, history in enumerate(self.histories):
+            self.watch(member, step / total, history)
+        if self.checkpoints and self.seconds > self._save_at:
+            self.save()
 
     def trained(self, member: int) -> Trained:
+        """A member's result, once the last step is done."""
         import pandas as pd
 
+        self.trainer.drop_moments()
         table = pd.DataFrame(self.histories[member]).astype({"validation_ev_total": float})
         share = self.seconds / len(self.histories)
         trainer = self.trainer
@@ -114,35 +130,55 @@ class Training:
         trainer, step = self.trainer, self.trainer.step_number
         validate = step % self._validate_every == 0 or step == trainer.total_steps
         dead = (trainer.rows_seen - trainer.last_fired >= self._n).float().mean(1)
-        for member, history in enumerate(self.histories):
-            history.append(
-                {
-                    "step": step,
-                    "epoch": step / trainer.steps_per_epoch,
-                    "rows_seen": trainer.rows_seen,
-                    "loss": float(loss[member]),
-                    "ev_total_batch": 1 - float(loss[member]) / self._variance,
-                    "dead_share": float(dead[member]),
-                    "lr": rate,
-                    "seconds": self.seconds / len(self.histories),
-                    "validation_ev_total": self._ev(member) if validate else None,
-                    **trainer.figures(member),
-                }
-            )
+        point = {
+            "step": step,
+            "epoch": step / trainer.steps_per_epoch,
+            "rows_seen": trainer.rows_seen,
+            "lr": rate,
+            "seconds": self.seconds / len(self.histories),
+        }
+        members = range(len(self.histories))
+        more = [
+            {"validation_ev_total": self._ev(member) if validate else None, **trainer.figures(member)}
+            for member in members
+        ]
+        self._unread.append((point, torch.stack([loss, dead]), more))
+        # Reading waits for the device to do what it was told so far, so on a GPU many points are read at once.
+        if trainer.device.type == "cpu" or validate or self.seconds > self._read_at:
+            self._read()
+
+    def _read(self) -> None:
+        if self._unread:
+            measured = torch.stack([figures for _, figures, _ in self._unread]).tolist()  # [points, 2, members]
+            for (point, _, more), (losses, dead) in zip(self._unread, measured, strict=True):
+                for history, loss, share, own in zip(self.histories, losses, dead, more, strict=True):
+                    found = {"loss": loss, "ev_total_batch": 1 - loss / self._variance, "dead_share": share}
+                    history.append({**point, **found, **own})
+            self._unread = []
+        self._read_at = self.seconds + READ_SECONDS
 
     @torch.no_grad()
     def _ev(self, member: int) -> float | None:
+        """Explained variance on held-out rows."""
         if self._validation is None:
             return None
-        error = (self._validation - self.trainer.finished_model(member)(self._validation)).square().sum()
-        return float(1 - error / (self._validation - self.trainer.mean).square().sum())
+        trainer = self.trainer
+        reconstruct = trainer.reconstruct(member)
+        error = spread = 0.0
+        for block in self._validation.split(max(1, VALIDATION_ENTRIES // trainer.common.d_sae)):
+            error += float(exact(reconstruct(block) - block).square().sum())
+            spread += float(exact(block - trainer.mean).square().sum())
+        return 1 - error / spread if spread else None
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the checkpoints, if there are any to be written."""
+        self._read()
+        begun = time.monotonic()
         for member, path in enumerate(self.checkpoints):
             config = self.trainer.configs[member].as_dict()
             note = {"history": self.histories[member], "seconds": self.seconds, "config": config}
             write_tensors(path, self.trainer.state(member), {"note": json.dumps(note)})
-        self._saved = time.monotonic()
+        self._save_at = self.seconds + max(CHECKPOINT_SECONDS, (time.monotonic() - begun) / CHECKPOINT_SHARE)
 
     def _load(self) -> None:
         """Checkpoints of other configurations or steps, or that can't be read, are left unused: it starts again."""
@@ -160,15 +196,23 @@ class Training:
         self._before = notes[0]["seconds"]
 
 
-def checkpoint_step(path: Path) -> int:
-    """The step that a checkpoint goes on from; 0 where there is none that can be read."""
+class Begun(NamedTuple):
+    """What a checkpoint goes on from: the step, and how the rows are ordered (`TrainingConfig.chunk_rows`)."""
+
+    step: int
+    chunk_rows: int
+
+
+def begun(path: Path) -> Begun | None:
+    """None where there is no checkpoint that can be read."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            return int(file.get_tensor("counters")[0])
-    except (SafetensorError, OSError):
-        return 0
+            config = json.loads((file.metadata() or {})["note"])["config"]
+            return Begun(int(file.get_tensor("counters")[0]), int(config.get("chunk_rows", 0)))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict] | None:

@@ -35,29 +35,22 @@ def form(workspace: Workspace, free_name: Callable[[str], str]) -> None:
         st.caption("This server is read-only.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width=330):
-            model = pick_text(
-                "Language model",
-                name="model",
-                default="smollm2-135m",
-                help="smollm2-135m, a CODI model that ships, a hub id such as HuggingFaceTB/SmolLM2-135M or "
-                "zen-E/CODI-gpt2, or a folder on the server.",
-            ).strip()
+        model = _field(
+            330, "Language model", name="model", default="smollm2-135m",
+            help="smollm2-135m, a CODI model that ships, a hub id such as HuggingFaceTB/SmolLM2-135M or "
+            "zen-E/CODI-gpt2, or a folder on the server.",
+        )  # fmt: skip
         where = _thoughts() if _is_codi(model) else _tokens()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         source, upload = _pick_problems()
         limit = ""
         if not source.startswith("generated"):
-            with st.container(width=120):
-                limit = pick_text("At most", name="limit", placeholder="all", help="Only the first so many problems.")
-        with st.container(width=260):
-            test = pick_text(
-                "Test problems",
-                name="test_problems",
-                placeholder="none",
-                help="More problems, kept as the split test: gsm8k:test, generated:500 (drawn with another seed), "
-                "generated:500:unseen-numbers, or a JSONL file on the server. The others are split 80 to 20 as always.",
-            ).strip()
+            limit = _field(120, "At most", name="limit", placeholder="all", help="Only the first so many problems.")
+        test = _field(
+            260, "Test problems", name="test_problems", placeholder="none",
+            help="More problems, kept as the split test: gsm8k:test, generated:500 (drawn with another seed), "
+            "generated:500:unseen-numbers, or a JSONL file on the server. The others are split 80 to 20 as always.",
+        )  # fmt: skip
         if where["positions"] != "thoughts":
             where["answers"] = pick_switch(
                 "Answers",
@@ -65,18 +58,17 @@ def form(workspace: Workspace, free_name: Callable[[str], str]) -> None:
                 help="Let the model answer each problem too, and mark right and wrong. Takes much longer.",
             )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width=330):
-            name = pick_text("Name", name="name", default=free_name(f"{model}-{source}"))
+        name = _field(330, "Name", name="name", default=free_name(f"{model}-{source}"))
         begin = st.button("Capture", type="primary")
         measure = st.button(
             "Measure the cost", help="Loads the model and reads one batch; fetches the model if needed."
         )
-    spec = {"name": name.strip(), "model": model, "problems": source, "test_problems": test or None, **where}
+    spec = {"name": name, "model": model, "problems": source, "test_problems": test or None, **where}
     with page.errors_shown("preparing the capture"):
         if not (begin or measure):
             return
         check_name(spec["name"], "activations name")
-        spec["limit"] = _whole(limit) if limit.strip() else None
+        spec["limit"] = _whole(limit) if limit else None
         if test and not role.local() and not test.startswith(("generated", "gsm8k")):
             raise UserError(f"test problems {test!r} can't be read from here: take gsm8k:test or generated:N")
         if upload is not None:
@@ -118,13 +110,10 @@ def _is_codi(model: str) -> bool:
 
 def _tokens() -> dict[str, Any]:
     """Where an ordinary language model is read."""
-    with st.container(width=130):
-        layers = pick_text(
-            "Layers",
-            name="layers",
-            default="9",
-            help="Blocks whose output is kept, counted from 0, with commas between; or all.",
-        )
+    layers = _field(
+        130, "Layers", name="layers", default="9",
+        help="Blocks whose output is kept, counted from 0, with commas between; or all.",
+    )  # fmt: skip
     positions = pick_choice(
         "Positions",
         ["last", "all"],
@@ -147,20 +136,14 @@ def _tokens() -> dict[str, Any]:
 
 def _thoughts() -> dict[str, Any]:
     """Where a CODI model is read: at its thoughts, which it answers from as well."""
-    with st.container(width=110):
-        layers = pick_text(
-            "Layers",
-            name="thought_layers",
-            default="all",
-            help="Blocks whose output is kept, counted from 0, such as 0,3 or 0-3; or all.",
-        )
-    with st.container(width=110):
-        steps = pick_text(
-            "Steps of thinking",
-            name="thought_steps",
-            default="0-6",
-            help="0 is BOT, the token after the question; 1 to 6 are the thoughts z1 to z6.",
-        )
+    layers = _field(
+        110, "Layers", name="thought_layers", default="all",
+        help="Blocks whose output is kept, counted from 0, such as 0,3 or 0-3; or all.",
+    )  # fmt: skip
+    steps = _field(
+        110, "Steps of thinking", name="thought_steps", default="0-6",
+        help="0 is BOT, the token after the question; 1 to 6 are the thoughts z1 to z6.",
+    )  # fmt: skip
     last = pick_choice(
         "Last block",
         list(_FINAL_NORM),
@@ -182,18 +165,22 @@ def _pick_problems() -> tuple[str, Any]:
             or "generated"
         )
     if source == "generated":
-        with st.container(width=120):
-            return f"generated:{pick_text('How many', name='many', default='1500').strip()}", None
+        return f"generated:{_field(120, 'How many', name='many', default='1500')}", None
     if source == "file":
-        with st.container(width=330):
-            path = ""
-            if role.local():
-                path = pick_text("Path on the server", name="problems_path", placeholder="/data/train.jsonl")
-        return path.strip(), st.file_uploader("Or upload it", type=["jsonl"], key="problems_file")
+        path = ""
+        if role.local():
+            path = _field(330, "Path on the server", name="problems_path", placeholder="/data/train.jsonl")
+        return path, st.file_uploader("Or upload it", type=["jsonl"], key="problems_file")
     return source, None
 
 
+def _field(width: int, label: str, **named: Any) -> str:
+    """`pick_text` of a width in px, without blanks around what was typed."""
+    with st.container(width=width):
+        return pick_text(label, **named).strip()
+
+
 def _whole(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise UserError(f"at most {text.strip()!r} problems: give a whole number")
+    if not text.isdecimal():
+        raise UserError(f"at most {text!r} problems: give a whole number")
     return int(text)

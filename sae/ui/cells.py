@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.ui.elements import MAKE
 from sae.ui.words import count, number, share
 
 if TYPE_CHECKING:
@@ -58,12 +59,9 @@ button.failed { background: var(--st-red-background-color); border-color: var(--
 button.running { border-color: var(--st-primary-color); }
 """
 
-_JS = """
-function make(tag, name) {
-  const element = document.createElement(tag)
-  if (name) element.className = name
-  return element
-}
+_JS = (
+    MAKE
+    + """
 function build(data) {
   const all = make("div", "all")
   for (const table of data.tables) {
@@ -127,6 +125,7 @@ export default function (component) {
   })
 }
 """
+)
 
 _draw = st.components.v2.component("sae_cells", html='<div id="cells"></div>', css=_CSS, js=_JS)
 

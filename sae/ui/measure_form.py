@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from sae.common.errors import UserError
-from sae.ui import address, empty, page, role, train_form
+from sae.ui import empty, page, role, train_form
 from sae.ui.pickers import pick_choice, pick_experiment, pick_many, pick_switch, pick_text, run_titles
 from sae.workspace.start import start_measurement
-from sae.workspace.supervisor import ensure_running
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -58,8 +57,8 @@ def show(workspace: Workspace, kind: Measurement, first: DeltaGenerator, pick_de
             if role.may_change():
                 n = len(runs) or len(finished)
                 st.button(
-                    f"Measure {n:,} run{'' if n == 1 else 's'}", type="primary", on_click=start,
-                    args=(workspace, spec, device),
+                    f"Measure {n:,} run{'' if n == 1 else 's'}", type="primary", on_click=train_form.start,
+                    args=(workspace, spec, device, start_measurement, ["runs"]),
                 )  # fmt: skip
     except UserError as error:
         page.show_error(str(error))
@@ -78,15 +77,3 @@ def _settings(kind: Measurement) -> dict[str, Any]:
                 else:
                     found[name] = pick_text(label, name=key, default=str(default), help=meaning)
     return found
-
-
-def start(workspace: Workspace, spec: dict[str, Any], device: str) -> None:
-    """Queue it and go to where it is watched."""
-    try:
-        role.require_change()
-        start_measurement(workspace, spec, device=device)
-        ensure_running(workspace, device)
-    except UserError as error:
-        st.session_state["start_error"] = str(error)
-        return
-    address.choose(show="watch", experiment=spec["name"], drop=["run", "runs", "name"])

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from sae.ui.elements import MAKE
 from sae.ui.thought_words import word_text
 from sae.ui.tokens import INK, Theme, colour
 
@@ -65,13 +66,9 @@ a .what { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; text-d
 .note { font-size: .76rem; opacity: .8; margin-top: .2rem; }
 """
 
-_JS = """
-function make(tag, name, text) {
-  const element = document.createElement(tag)
-  if (name) element.className = name
-  if (text !== undefined) element.textContent = text
-  return element
-}
+_JS = (
+    MAKE
+    + """
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component
   const all = make("div", "all")
@@ -120,6 +117,7 @@ export default function (component) {
   parentElement.querySelector("#steps").replaceChildren(all)
 }
 """
+)
 
 _draw = st.components.v2.component("sae_thought_steps", html='<div id="steps"></div>', css=_CSS, js=_JS)
 

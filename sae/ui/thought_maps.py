@@ -21,6 +21,7 @@ from sae.ui.words import count, plain
 if TYPE_CHECKING:
     from sae.workspace.experiments import ExperimentFolder
 
+EVERY = 5.0  # s between looks at a sweep that trains; nine figures are a second's work, which training needs too
 SMALL = 240  # px, for few layers
 CROWDED = 8  # layers beyond which a small map has no room for figures in its cells
 _OPEN = "thought_slice_open"
@@ -29,7 +30,7 @@ _OPEN = "thought_slice_open"
 def show(shown: Shown) -> None:
     """One map large, what it says beside it; the other metrics below, and the chosen one for each K.
 
-    While the experiment trains, or is patched, all of it is drawn again every two seconds.
+    While the experiment trains, or is patched, all of it is drawn again every few seconds.
     """
     experiment = shown.experiment
     if experiment is None:
@@ -42,7 +43,7 @@ def show(shown: Shown) -> None:
 
     began_busy = busy()
 
-    @st.fragment(run_every=grid_views.EVERY if began_busy else None)
+    @st.fragment(run_every=EVERY if began_busy else None)
     def live() -> None:
         with page.errors_shown("drawing the maps"):
             if began_busy and not busy():

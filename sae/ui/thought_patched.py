@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 KIND = "patching"
 Place = tuple[int, int]
 _REPLACED = {
-    "accuracy_patched": ("the SAE's reconstruction", "the share unpatched and that with the training mean"),
-    "accuracy_mean": ("the mean of the train rows", "the share unpatched and that with the SAE's reconstruction"),
+    "accuracy_patched": ("the SAE's reconstruction", "the share not patched and that with the training mean"),
+    "accuracy_mean": ("the mean of the train rows", "the share not patched and that with the SAE's reconstruction"),
 }
 _FORMULA = (
     "The state at one layer and step is replaced by {}, the model thinks on from there and answers; a share of "
     "right answers. Intervals are a bootstrap over problems. The colours run from the lowest to the highest share of "
-    "right answers with the reconstruction, with the training mean and unpatched, so that a loss is judged against "
+    "right answers with the reconstruction, with the training mean and not patched, so that a loss is judged against "
     "what is there to lose. Where the training mean costs nothing either, the state is hardly read at this place, and "
     "patching can't tell a good reconstruction from a poor one."
 )
@@ -102,7 +102,7 @@ def facts(table: pd.DataFrame, metric: str) -> Facts:
     here, beside = _REPLACED[metric]
     notes: dict[Place, str] = {}
     for (layer, step), lines in known.groupby(["layer", "position"]):
-        said = [f"{share(lines['accuracy_clean'].mean())} unpatched"]
+        said = [f"{share(lines['accuracy_clean'].mean())} not patched"]
         if metric == "accuracy_patched":
             said.append(f"{share(lines['accuracy_mean'].mean())} with the training mean instead")
             if len(lines) == 1:
@@ -136,7 +136,7 @@ def said(table: pd.DataFrame, place: Callable[[int, int], str]) -> list[str]:
     if (slices.size() == 1).all():
         line = known[(known["layer"] == layer) & (known["position"] == step)].iloc[0]
         lowest += f" (95 % interval {share(line['accuracy_patched_low'])} to {share(line['accuracy_patched_high'])})"
-    lines = [f"**Unpatched: {clean} right.** With the reconstruction {lowest}."]
+    lines = [f"**Not patched: {clean} right.** With the reconstruction {lowest}."]
     costs = slices["mean_loss_high"].mean() < 0
     if not costs.any():
         return [

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import streamlit as st
 
+from sae.ui.elements import MAKE
+
 Theme = Literal["light", "dark"]
 
 # From a tint to the full colour, in sRGB: amber for what fires, blue for what fires below zero.
@@ -123,13 +125,9 @@ dt { font-weight: 600; }
 dd { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 
-_JS = """
-function make(tag, name, text) {
-  const element = document.createElement(tag)
-  if (name) element.className = name
-  if (text !== undefined) element.textContent = text
-  return element
-}
+_JS = (
+    MAKE
+    + """
 export default function (component) {
   const { data, parentElement } = component
   const all = make("div", "all")
@@ -196,6 +194,7 @@ export default function (component) {
   root.replaceChildren(all)
 }
 """
+)
 
 # Mounted through a name of its own, so that a second import does not register it twice.
 _strip = st.components.v2.component("sae_token_strip", html='<div id="tokens"></div>', css=_CSS, js=_JS)

@@ -13,6 +13,8 @@ from sae.experiments.plan import SLICE_FACTORS, Plan, Spec
 from sae.experiments.presets import PRESETS
 from sae.training.config import from_settings
 from sae.training.settings import Setting, settings
+from sae.ui import address, role
+from sae.workspace import supervisor
 from sae.workspace.register import planned
 
 if TYPE_CHECKING:
@@ -137,3 +139,22 @@ def _estimate(root: str, content: str, device: str) -> dict[str, Any]:
     from sae.workspace.start import estimate_experiment
 
     return estimate_experiment(Workspace.at(root), json.loads(content), device)
+
+
+def start(
+    workspace: Workspace, spec: dict[str, Any], device: str, begin: Callable[..., Any], forget: Sequence[str] = ()
+) -> None:
+    """Queue what the form describes and go to where it is watched; what is wrong with it is said on the next run.
+
+    Args:
+        begin: takes workspace, spec and `device=`: `start_experiment` or `start_measurement`.
+        forget: names of the form that mean nothing there.
+    """
+    try:
+        role.require_change()
+        begin(workspace, spec, device=device)
+        supervisor.ensure_running(workspace, device)
+    except UserError as error:
+        st.session_state["start_error"] = str(error)
+        return
+    address.choose(show="watch", experiment=spec["name"], drop=["run", "name", *forget])

@@ -115,6 +115,15 @@ def over_slices(experiment: ExperimentFolder, run: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def over_layers_and_steps(workspace: Workspace, experiment: ExperimentFolder) -> list[str]:
+    """Other predictions of errors on the same activations, over several slices, of which something was found."""
+    return [
+        one.name for one in workspace.experiments()
+        if one.kind == KIND and one.name != experiment.name and one.activations == experiment.activations
+        and {"layer", "position"} <= set(one.factors) and measured(one)
+    ]  # fmt: skip
+
+
 def constant_text(slices: pd.DataFrame, name: Callable[[int, int], str]) -> str:
     """Which of `over_slices` are near-constant, in a sentence; empty if none. `name` names a layer and a step."""
     odd = slices[slices["near_constant"]]

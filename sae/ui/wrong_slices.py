@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from sae.ui import address, heat_map, page, wrong_data
+from sae.ui import address, empty, heat_map, page, wrong_data
 from sae.ui.panel import figure_panel
 from sae.ui.thought_data import constant_places
 from sae.ui.thought_words import position_text, slice_text
@@ -16,9 +16,12 @@ from sae.ui.wrong_shown import CONVENTION, Shown, again
 
 
 def show(shown: Shown) -> None:
-    """The map of all slices beside the steps of this layer; nothing where one slice was measured."""
+    """The map of all slices beside the steps of this layer; where one slice was measured, the way to such a map."""
     table = wrong_data.over_slices(shown.experiment, shown.run)
     if len(table) < 2:
+        for other in wrong_data.over_layers_and_steps(shown.workspace, shown.experiment):
+            st.caption(f"{plain(other)} asks the same at other layers and steps of these activations.")
+            empty.link("wrong", "AUROC over layers and steps", experiment=other)
         return
     names = {step: _step_name(shown, step) for step in sorted(table["position"].unique())}
     left, right = st.columns([1.2, 1], gap="medium")

@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sae.capture import Activations, Estimate
+    from sae.capture.shards import Shards
     from sae.language_models import LanguageModel
     from sae.language_models.codi.model import Codi
+    from sae.language_models.encoders import Encoder
 
-POSITIONS = ("last", "all", "thoughts")
+POSITIONS = ("last", "all", "thoughts", "pooled")
 #: What may be left out of a specification.
 DEFAULTS: dict[str, Any] = {
     "limit": None,
     "seed": 0,
     "test_problems": None,
+    "layers": None,
     "positions": "last",
     "steps": None,
     "final_norm": "before",
@@ -36,9 +39,10 @@ _TEST_SEED = 1
 
 
 def checked(spec: dict[str, Any]) -> dict[str, Any]:
-    """`spec` with its lists read and what was left out, as it is queued: name, model, problems, layers, `DEFAULTS`.
+    """`spec` with its lists read and what was left out, as it is queued: name, model, problems, `DEFAULTS`.
 
-    `layers` may be `all`, `steps` None for all; `dtype` is float16 for thoughts and else float32 if it is not said.
+    `layers` may be `all`, and are None for pooled vectors alone; `steps` None for all; `dtype` is float16 for thoughts
+    and else float32 if it is not said.
 
     Raises:
         UserError: for a bad name, list or choice, as far as that can be told without the model.
@@ -46,19 +50,32 @@ def checked(spec: dict[str, Any]) -> dict[str, Any]:
     from sae.capture.layers import read_layers, read_steps
     from sae.capture.plan import DTYPES, TEXTS, check_choice
     from sae.capture.thoughts import FINAL_NORM
+    from sae.language_models import minilm
     from sae.language_models.codi.loading import is_codi
+    from sae.problems import names_terms
 
     found = {**DEFAULTS, **spec}
     check_name(found["name"], "activations name")
     check_choice("positions", found["positions"], POSITIONS)
     check_choice("final norm", found["final_norm"], FINAL_NORM)
     check_choice("text", found["text"], TEXTS)
-    thoughts = found["positions"] == "thoughts"
+    thoughts, pooled = found["positions"] == "thoughts", found["positions"] == "pooled"
     found["dtype"] = found["dtype"] or ("float16" if thoughts else "float32")
     check_choice("dtype", found["dtype"], DTYPES)
-    found["layers"], found["steps"] = read_layers(found["layers"]), read_steps(found["steps"])
+    if pooled and found["layers"] is not None:
+        raise UserError("pooled vectors are of the last layer: no layers are chosen for the positions pooled")
+    if not pooled and found["layers"] is None:
+        raise UserError(f"layers are needed for the positions {found['positions']}: such as 9 or 0,9,14 or all")
+    found["layers"] = None if pooled else read_layers(found["layers"])
+    found["steps"] = read_steps(found["steps"])
     if not thoughts and is_codi(found["model"]):
         raise UserError(f"{found['model']!r} is a CODI model: it is captured at the positions thoughts")
+    if not pooled and found["model"] == minilm.NAME:
+        raise UserError(f"{minilm.NAME!r} is a text encoder: it is captured at the positions pooled")
+    if pooled and found["answers"]:
+        raise UserError("an encoder gives no answers: they can't be asked for at the positions pooled")
+    if names_terms(found["problems"]) and found["test_problems"]:
+        raise UserError("terms of an ontology are split by concept: test problems can't be put beside them")
     if not thoughts and (found["steps"] is not None or found["final_norm"] != "before"):
         raise UserError("steps and the final norm are chosen for the positions thoughts alone")
     if thoughts and found["text"] != "question":
@@ -88,6 +105,9 @@ def read_problems(spec: dict[str, Any]) -> Read:
     from sae import problems
     from sae.capture.splits import with_test
 
+    if problems.names_terms(spec["problems"]):
+        terms = problems.load_terms(spec["problems"], limit=spec["limit"])
+        return Read(terms.table(), _source(terms))
     found = problems.load(spec["problems"], limit=spec["limit"], seed=spec["seed"])
     source = _source(found)
     if not spec["test_problems"]:
@@ -101,8 +121,8 @@ def _source(found: Any) -> dict[str, Any]:
     return {**found.source, "n": len(found), **unread}
 
 
-def load_model(spec: dict[str, Any], device: str, progress: Progress | None = None) -> LanguageModel | Codi:
-    """The model of a checked specification: a `Codi` for thoughts.
+def load_model(spec: dict[str, Any], device: str, progress: Progress | None = None) -> LanguageModel | Codi | Encoder:
+    """The model of a checked specification: a `Codi` for thoughts, an `Encoder` for pooled vectors.
 
     Raises:
         UserError: if it can't be loaded.
@@ -111,18 +131,24 @@ def load_model(spec: dict[str, Any], device: str, progress: Progress | None = No
         from sae.language_models.codi import loading
 
         return loading.load(spec["model"], device=device, progress=progress)
+    if spec["positions"] == "pooled":
+        from sae.language_models.encoders import load_encoder
+
+        return load_encoder(spec["model"], device=device, progress=progress)
     from sae.language_models import load
 
     return load(spec["model"], device=device, progress=progress)
 
 
-def capture(spec: dict[str, Any], folder: Path, device: str, progress: Progress) -> Activations:
-    """Carry out a specification.
+def capture(
+    spec: dict[str, Any], folder: Path, device: str, progress: Progress, shards: Shards | None = None
+) -> Activations:
+    """Carry out a specification, or put together what shards of it found.
 
     Raises:
         UserError: for whatever is wrong with it.
     """
-    from sae.capture import capture_language_model, capture_thoughts
+    from sae.capture import capture_language_model, capture_pooled, capture_thoughts
     from sae.capture.layers import chosen_layers
 
     spec = checked(spec)
@@ -132,11 +158,14 @@ def capture(spec: dict[str, Any], folder: Path, device: str, progress: Progress)
     model: Any = load_model(spec, device, progress)
     shared: dict[str, Any] = {
         "name": spec["name"],
-        "layers": chosen_layers(spec["layers"], model.n_layers),
         "dtype": spec["dtype"],
         "problems_source": read.source,
         "progress": progress,
+        "shards": shards,
     }
+    if spec["positions"] == "pooled":
+        return capture_pooled(model, read.examples, folder, text=spec["text"], **shared)
+    shared["layers"] = chosen_layers(spec["layers"], model.n_layers)
     if spec["positions"] == "thoughts":
         return capture_thoughts(
             model, read.examples, folder, steps=spec["steps"], final_norm=spec["final_norm"], **shared
@@ -152,15 +181,47 @@ def capture(spec: dict[str, Any], folder: Path, device: str, progress: Progress)
     )
 
 
+def capture_shard(spec: dict[str, Any], folder: Path, part: tuple[int, int], device: str, progress: Progress) -> None:
+    """Read one part of a specification's batches into `folder`.
+
+    Args:
+        part: number (from 0) and count of the shards.
+
+    Raises:
+        UserError: for whatever is wrong with the specification.
+    """
+    from sae.capture.layers import chosen_layers
+    from sae.capture.shards import fill_pooled_shard, fill_shard, fill_thoughts_shard
+
+    spec = checked(spec)
+    progress.update(0, 1, "loading the language model")
+    examples = read_problems(spec).examples
+    model: Any = load_model(spec, device, progress)
+    shared: dict[str, Any] = {"dtype": spec["dtype"], "progress": progress}
+    if spec["positions"] == "pooled":
+        fill_pooled_shard(model, examples, folder, part, text=spec["text"], **shared)
+        return
+    shared["layers"] = chosen_layers(spec["layers"], model.n_layers)
+    if spec["positions"] == "thoughts":
+        fill_thoughts_shard(model, examples, folder, part, steps=spec["steps"], final_norm=spec["final_norm"], **shared)
+        return
+    choices = {name: spec[name] for name in ("positions", "text", "answers")}
+    fill_shard(model, examples, folder, part, **choices, **shared)
+
+
 def estimate(spec: dict[str, Any], device: str) -> dict[str, Any]:
     """See `sae.workspace.start.estimate_capture`."""
     from sae.capture import estimate as measure
-    from sae.capture import estimate_thoughts
+    from sae.capture import estimate_pooled, estimate_thoughts
     from sae.capture.layers import chosen_layers
 
     spec = checked(spec)
     read = read_problems(spec)
     model: Any = load_model(spec, device)
+    shape: dict[str, Any] = {"examples": len(read.examples), "d_in": model.d_model, "dtype": spec["dtype"]}
+    if spec["positions"] == "pooled":
+        pooled = estimate_pooled(model, read.examples, text=spec["text"], dtype=spec["dtype"])
+        return {**shape, "n_layers": None, "layers": None, "steps": None, **asdict(pooled)}
     layers = chosen_layers(spec["layers"], model.n_layers)
     shared: dict[str, Any] = {"layers": layers, "dtype": spec["dtype"]}
     cost: Estimate
@@ -170,5 +231,4 @@ def estimate(spec: dict[str, Any], device: str) -> dict[str, Any]:
         cost = estimate_thoughts(model, read.examples, steps=steps, **shared)
     else:
         cost = measure(model, read.examples, positions=spec["positions"], text=spec["text"], **shared)
-    shape = {"examples": len(read.examples), "d_in": model.d_model, "n_layers": model.n_layers}
-    return {**shape, "layers": layers, "steps": steps, "dtype": spec["dtype"], **asdict(cost)}
+    return {**shape, "n_layers": model.n_layers, "layers": layers, "steps": steps, **asdict(cost)}

@@ -1,10 +1,11 @@
-"""The process that a job runs in: `python -m sae.workspace.child JOB_FOLDER`."""
+"""The process that a job, or a task of one, runs in: `python -m sae.workspace.child FOLDER`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -12,8 +13,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from sae.common.errors import Cancelled, UserError
+from sae.common.errors import Cancelled, ProcessLost, UserError
 from sae.common.files import read_json, write_json
+from sae.workspace.executors.tasks import called_off, is_task
 from sae.workspace.folder import Workspace
 
 
@@ -68,7 +70,11 @@ def main() -> int:
     progress = JobProgress(arguments.folder)
     _end_with_supervisor()
     signal.signal(signal.SIGTERM, lambda *_: progress.stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command line, which then cancels the job
+    # Ctrl-C is for the command line, which then cancels the job. Not ignored as such: what a job starts would inherit
+    # that, and could not be interrupted.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    if is_task(arguments.folder):
+        _end_with_job(arguments.folder, progress)
     try:
         from sae.workspace.work import perform
 
@@ -77,6 +83,9 @@ def main() -> int:
         perform(Workspace.at(), state["kind"], read_json(arguments.folder / "spec.json"), device, progress)
     except Cancelled:
         return 3
+    except ProcessLost as error:  # the other one's error, if it had time to write one, is what there is to say
+        print(error, file=sys.stderr)
+        return 1
     except UserError as error:
         write_json(arguments.folder / "error.json", {"error": str(error)})
         print(f"error: {error}", file=sys.stderr)
@@ -94,7 +103,12 @@ def main() -> int:
 
 
 def _end_with_supervisor() -> None:
-    """Standard input is a pipe from the supervisor: it ends when that process does."""
+    """Standard input is a pipe from the supervisor: it ends when that process does.
+
+    It is none where somebody started torchrun by hand, on the second of several machines.
+    """
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
 
     def watch() -> None:
         try:
@@ -103,6 +117,17 @@ def _end_with_supervisor() -> None:
         except OSError:
             pass
         os._exit(4)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_with_job(folder: Path, progress: JobProgress) -> None:
+    """A task asks every second whether its job was cancelled: that holds even where nobody is left to tell it."""
+
+    def watch() -> None:
+        while not progress.stop.wait(1.0):
+            if called_off(folder):
+                progress.stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
 

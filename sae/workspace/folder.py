@@ -132,10 +132,10 @@ class Workspace:
         if users:
             raise UserError(f"activations {name!r} are used by {', '.join(users)}: delete those experiments first")
         folder = self.activations_folder(name)
-        partial = folder.with_name(f".{name}.partial")  # what a stopped capture left
-        if not folder.exists() and not partial.exists():
+        left = [folder.with_name(f".{name}.{kind}") for kind in ("partial", "shards")]  # by a stopped capture
+        if not any(there.exists() for there in (folder, *left)):
             raise UserError(f"there are no activations named {name!r}")
-        for there in (folder, partial):
+        for there in (folder, *left):
             if there.exists():
                 _remove(there)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.files import file_sha256, write_json, write_parquet, write_tensors
+from sae.workspace.processes import started
 
 if TYPE_CHECKING:
     from sae.experiments.execute import Data, Result
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sae.workspace.folder import Workspace
 
 CURVE_SECONDS = 1.0
+PAIR_ENTRIES = 2**24  # activations that pairs are counted on: with more of them, those of evenly spread rows
 
 
 def now() -> str:
@@ -42,6 +44,7 @@ def environment(device: str) -> dict[str, Any]:
         "device_name": title,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
+        "processes": started(),
     }
 
 
@@ -114,6 +117,7 @@ class WorkspaceStore:
                     "start": piece.start,
                     "stop": piece.stop,
                     "rows": {name: len(rows) for name, rows in self.data.splits.items() if len(rows)},
+                    **({"chunk_rows": training["chunk_rows"]} if training and "chunk_rows" in training else {}),
                 },
                 "environment": self.environment,
                 **more,
@@ -144,15 +148,14 @@ class WorkspaceStore:
 
     def write_result(self, run: str, result: Result) -> None:
         """Everything of a finished run; metrics.json comes last, so its being there means that the rest is."""
-        from sae.analysis.codes import FeatureActivations
+        from sae.analysis.codes_file import write_codes
         from sae.analysis.features import feature_table
         from sae.analysis.pairs import correlated_pairs
 
         folder = self.folder(run)
         weights = {name: value.detach().cpu().float() for name, value in result.model.state_dict().items()}
         write_tensors(folder / "weights.safetensors", weights)
-        codes = FeatureActivations.from_rows(*result.codes, result.model.d_sae)
-        codes.save(folder / "codes.safetensors")
+        codes = write_codes(folder / "codes.safetensors", *result.codes, result.model.d_sae)
         if result.history is not None:
             write_parquet(folder / "history.parquet", result.history)
         rows = self.data.slice.rows
@@ -167,7 +170,9 @@ class WorkspaceStore:
         if result.last_fired is not None:
             features["last_fired_row"] = result.last_fired
         write_parquet(folder / "features.parquet", features)
-        write_parquet(folder / "pairs.parquet", correlated_pairs(codes, W_dec=W_dec))
+        paired = codes.sample(PAIR_ENTRIES)
+        pairs = correlated_pairs(paired, W_dec=W_dec)
+        write_parquet(folder / "pairs.parquet", pairs.assign(n_rows=paired.n_rows))
         write_json(
             folder / "metrics.json",
             {

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import check_name
+from sae.workspace.processes import count_of, with_processes, without
 
 if TYPE_CHECKING:
     from sae.workspace.folder import Workspace
     from sae.workspace.jobs import Job
 
 
-def start_experiment(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto", priority: int = 0) -> Job:
+def start_experiment(
+    workspace: Workspace, spec: dict[str, Any], *, device: str = "auto", priority: int = 0, processes: int = 1
+) -> Job:
     """Register the experiment and queue it; finished runs of the same experiment are not trained again.
 
     Args:
+        processes: that share each batch (`sae.workspace.processes`).
         priority: as `Jobs.enqueue` takes it.
 
     Raises:
@@ -30,6 +34,7 @@ def start_experiment(workspace: Workspace, spec: dict[str, Any], *, device: str 
 
     wanted = Spec(**spec)
     check_name(wanted.name, "experiment name")
+    spec = with_processes(workspace, spec, processes)
     register(workspace, planned(workspace, wanted))
     return workspace.jobs.enqueue("experiment", wanted.name, spec, device=_device(device), priority=priority)
 
@@ -81,7 +86,7 @@ def start_again(workspace: Workspace, job: Job) -> Job:
         UserError: for whatever is wrong with the specification by now (its activations were deleted, say).
     """
     if job.kind == "experiment":
-        return start_experiment(workspace, job.spec, device=job.device)
+        return start_experiment(workspace, without(job.spec), device=job.device, processes=count_of(job.spec))
     if job.kind == "measurement":
         return start_measurement(workspace, job.spec, device=job.device)
     if job.kind == "capture":
@@ -114,7 +119,8 @@ def estimate_capture(spec: dict[str, Any], device: str = "auto") -> dict[str, An
 
     Returns:
         `examples`, `rows`, `bytes` (of the array), `tokens`, `skipped`, `seconds` (of reading, without answers; of
-        thoughts with them), `d_in`, `n_layers`, `layers`, `steps` (of thoughts, else None), `dtype`.
+        thoughts with them), `d_in`, `layers` and `n_layers` (None for pooled vectors), `steps` (of thoughts, else
+        None), `dtype`.
 
     Raises:
         UserError: for whatever is wrong with the specification.

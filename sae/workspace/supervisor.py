@@ -2,7 +2,7 @@
 
 The child holds the reading end of a pipe whose writing end only this process has: when the supervisor dies, however it
 dies, the pipe closes and the child ends itself, so that a job never runs on unattended while another supervisor starts
-it again.
+it again. With another executor than `local` the child hands the work on, in tasks, and follows them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import time
 
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json
+from sae.workspace.executors.configuration import GRACE, REMOTE_GRACE, configured
 from sae.workspace.folder import Workspace
 from sae.workspace.jobs import Job, owner_name
+from sae.workspace.processes import command, count_of
 
 POLL = 0.2  # s between looks at the queue, the child and requests to cancel
-GRACE = 0.6  # s that a cancelled child has to write its checkpoint
 ATTEMPTS = 3  # a job that takes its process down with it is not tried for ever
 
 
@@ -98,7 +99,7 @@ class Supervisor:
         reading, writing = os.pipe()
         with open(job.folder / "log.txt", "ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "sae.workspace.child", str(job.folder), "--device", self.device],
+                [sys.executable, *command(job.spec), str(job.folder), "--device", self.device],
                 stdin=reading,
                 stdout=log,
                 stderr=log,
@@ -114,7 +115,7 @@ class Supervisor:
 
     def _watch(self, job: Job, child: subprocess.Popen[bytes]) -> None:
         jobs = self.workspace.jobs
-        asked_at = last_beat = 0.0
+        asked_at = last_beat = grace = 0.0
         ends_as = ""  # once it was asked to end: the status that it then has
         while child.poll() is None:
             now = time.monotonic()
@@ -130,9 +131,9 @@ class Supervisor:
                 elif self._stop.is_set() or jobs.more_urgent(job, self.device):
                     ends_as = "queued"  # maps, for which nobody waits, step aside for training
                 if ends_as:
-                    asked_at = now
+                    asked_at, grace = now, self._grace(job)
                     child.send_signal(signal.SIGTERM)
-            elif now - asked_at > GRACE:
+            elif now - asked_at > grace:
                 child.kill()
             time.sleep(0.05 if ends_as else POLL)
         if child.returncode == 0:
@@ -140,12 +141,24 @@ class Supervisor:
         elif ends_as:
             _count_attempt(job, reset=True)
             jobs.finish(job.id, ends_as)
-        elif child.returncode > 0:
+        elif child.returncode > 0 and not self._lost_a_process(job):
             error = job.folder / "error.json"
             line = read_json(error)["error"] if error.exists() else f"it ended with exit code {child.returncode}"
             jobs.finish(job.id, "failed", line)
         else:  # killed by a signal (out of memory, say): it resumes at its checkpoint
-            jobs.finish(job.id, "queued", f"its process was ended by signal {-child.returncode}")
+            ended = f"by signal {-child.returncode}" if child.returncode < 0 else "before the others"
+            jobs.finish(job.id, "queued", f"its process was ended {ended}")
+
+    def _lost_a_process(self, job: Job) -> bool:
+        """Whether one of several processes was killed: torchrun then ends with 1, and nobody has written an error."""
+        return count_of(job.spec) > 1 and not (job.folder / "error.json").exists()
+
+    def _grace(self, job: Job) -> float:
+        """Seconds that a child has to end once it was told."""
+        try:
+            return REMOTE_GRACE if count_of(job.spec) > 1 else configured(self.workspace).grace
+        except UserError:  # the child says so, and ends by itself
+            return GRACE
 
     def _environment(self) -> dict[str, str]:
         return {

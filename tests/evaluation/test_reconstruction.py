@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sae.evaluation.baselines import PCA, mean_predictor, random_dictionary
+from sae.evaluation.baselines import PCA, Baselines, mean_predictor, random_dictionary
 from sae.evaluation.reconstruction import encode_rows, ev_interval, metrics, split_metrics
 from sae.models import build
 
@@ -74,7 +74,7 @@ def test_the_mean_predictor_scores_zero_and_a_perfect_one_scores_one(case):
 
 def test_flat_explained_variance_rewards_the_mean():
     x = torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)) + torch.tensor([0.0, 5.0, -5.0, 20.0])
-    scores = mean_predictor(x, x.mean(0))
+    scores = mean_predictor(PCA(x).kept(x))
     assert scores["ev_total"] == 0
     assert scores["ev_flat"] > 0.95
 
@@ -99,6 +99,46 @@ def test_random_dictionary_is_between_the_mean_and_pca(case):
     train = torch.from_numpy(x[:4000])
     found = random_dictionary(train, {"train": train}, d_sae=32, k=3)["train"]["ev_total"]
     assert 0.05 < found < PCA(train).ev(train, [6])[6]["ev_total"]
+
+
+def test_random_dictionary_against_its_reconstructions(case):
+    """The scale by least squares, and both figures from reconstructions written out, in float64."""
+    _, x, *_ = case
+    train, rest = torch.from_numpy(x[:4000]).double(), torch.from_numpy(x[4000:]).double()
+    found = random_dictionary(train.float(), {"train": train.float(), "validation": rest.float()}, d_sae=32, k=3)
+    W = torch.randn(32, 6, generator=torch.Generator().manual_seed(0)).double()
+    W = W / W.norm(dim=1, keepdim=True)
+    mean = train.mean(0)
+
+    def guess(rows):
+        values, indices = ((rows - mean) @ W.T).topk(3)
+        return torch.zeros(len(rows), 32, dtype=torch.float64).scatter(1, indices, values.relu()) @ W
+
+    g = guess(train)
+    scale = (g * (train - mean)).sum() / g.square().sum()
+    for name, rows in (("train", train), ("validation", rest)):
+        e = rows - mean - scale * guess(rows)
+        assert found[name]["ev_total"] == pytest.approx(
+            float(1 - e.square().sum() / (rows - mean).square().sum()), abs=1e-6
+        )
+        assert found[name]["ev_flat"] == pytest.approx(float(1 - e.var() / rows.var()), abs=1e-3)
+
+
+def test_baselines_of_a_slice_equal_those_of_its_tensors(case):
+    _, x, *_ = case
+    parts = {"train": torch.from_numpy(x[:4000]), "validation": torch.from_numpy(x[4000:])}
+    found = Baselines(x, {"train": np.arange(4000), "validation": np.arange(4000, 5000), "test": np.arange(0)}).of(
+        32, 3
+    )
+    pca = PCA(parts["train"])
+    assert set(found) == {"mean_predictor", "pca", "random_dictionary"}
+    for name, rows in parts.items():
+        assert found["pca"][name] == pytest.approx(pca.ev(rows, [3])[3])
+        assert found["mean_predictor"][name]["ev_flat"] == pytest.approx(
+            float(1 - (rows - parts["train"].mean(0)).double().var() / rows.double().var()), abs=1e-6
+        )
+        expected = random_dictionary(parts["train"], parts, 32, 3)[name]
+        assert found["random_dictionary"][name] == pytest.approx(expected)
 
 
 def test_interval_resamples_examples_not_rows():

@@ -28,6 +28,8 @@ def test_points_and_intervals(theme) -> None:
     assert "80.0 %" in first.hovertemplate and "n = 500" in first.hovertemplate
     assert figure.layout.shapes[0].x0 == 0.9
     assert figure.layout.annotations[0].text == "not patched 90.0 %"
+    low, high = figure.layout.xaxis.range  # a point at nought is whole
+    assert -0.1 < low < 0 and 0.9 < high < 1
 
 
 def test_nothing_measured_says_so() -> None:

@@ -109,11 +109,11 @@ def test_a_map_of_patched_answers(open_page, patched: Workspace, k: str, metric:
     written = [a["text"] for a in drawn["layout"]["annotations"]]
     assert all(f"{100 * value:.1f} %" in written for value in expected.values())
     custom = {(c[2], c[1]): c for c in drawn["data"][-1]["customdata"]}
-    assert "unpatched" in custom[0, 1][4] and set(custom[0, 1][3].split(",")) & set(slices(patched, (0, 1)))
+    assert "not patched" in custom[0, 1][4] and set(custom[0, 1][3].split(",")) & set(slices(patched, (0, 1)))
     hatched = sum(shape["name"] == "missing" for shape in drawn["layout"]["shapes"])
     assert hatched == thoughts.LAYERS * thoughts.STEPS - len(expected)
     said = words(at).replace("\\", "")
-    assert "18 validation problems a slice" in said and "**Unpatched:" in said
+    assert "18 validation problems a slice" in said and "**Not patched:" in said
     small = [chart.proto.id for chart in at.get("plotly_chart")]
     other = ({"accuracy_patched", "accuracy_mean"} - {metric}).pop()
     assert any(chart.endswith(f"-thought_map_{other}") for chart in small)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sae.common.errors import UserError
+from sae.common.files import write_json
 from sae.training.settings import settings
 from sae.ui import jobs_view, train_form
 from sae.ui.cells import axes, cells_data
@@ -53,6 +54,15 @@ def test_the_form_counts_runs_and_starts_them(open_page, copied, no_supervisor):
     # The page went to the cells, and the address says so.
     assert at.query_params["experiment"] == "mine"
     assert at.query_params["show"] == "watch"
+
+
+def test_it_says_which_executor_runs(open_page, copied):
+    assert "Runs on this machine." in words(open_page("train", copied))
+    write_json(copied.root / "executor.json", {"executor": "slurm", "slurm": {"partition": "gpu_long", "gpus": 1}})
+    at = open_page("train", copied)
+    assert "Runs on SLURM, partition gpu\\_long\\: 4 CPUs, 1 GPU and at most 240 min a task." in words(at)
+    write_json(copied.root / "executor.json", {"executor": "slurm", "slurm": {"gpus": "one"}})
+    assert "gpus 'one' can't be" in open_page("train", copied).error[0].value
 
 
 def test_k_above_d_sae_names_the_cells(open_page, trained):

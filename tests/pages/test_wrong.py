@@ -205,6 +205,9 @@ def test_what_was_named_beforehand_is_what_it_opens_with(open_page, own, tmp_pat
     assert not at.exception
     assert at.selectbox(key="experiment").options == ["errors", "quick"]
     assert at.selectbox(key="experiment").value == "errors"
+    # One slice alone has no map, and leads to the experiment that has one.
+    at = open_page("wrong", own, experiment="quick")
+    assert "errors asks the same at other layers and steps of these activations." in said(at)
 
 
 def test_recipes_run(open_page, measured, offered, monkeypatch, capsys):

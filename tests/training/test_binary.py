@@ -8,7 +8,7 @@ from sae.objectives.cosine_alignment import reconstruction_loss
 from sae.training.binary import BinaryTrainer
 from sae.training.config import from_settings
 from sae.training.loop import train
-from sae.training.rows import Rows
+from sae.training.rows import ResidentRows
 
 
 def config(**settings):
@@ -17,7 +17,7 @@ def config(**settings):
 
 @pytest.mark.parametrize("rounding", ["pass_through", "gumbel", "annealed"])
 def test_a_run_that_was_stopped_ends_with_the_same_weights(x, device, tmp_path, rounding):
-    wanted, rows = config(rounding=rounding), Rows(x.to(device))
+    wanted, rows = config(rounding=rounding), ResidentRows(x.to(device))
     whole = train([wanted], rows)[0]
     path = tmp_path / "checkpoint.safetensors"
     for share in (0.2, 0.6):
@@ -37,7 +37,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(x, device, tmp_path, 
 
 
 def test_the_finished_model_gives_the_codes_and_cosines_of_training(x, device):
-    trainer = BinaryTrainer(config(), Rows(x.to(device)))
+    trainer = BinaryTrainer(config(), ResidentRows(x.to(device)))
     for batch in x.split(64):
         trainer.step(batch.to(device))
     stored, rows = trainer.finished_model(), x.to(device)
@@ -54,7 +54,7 @@ def test_the_finished_model_gives_the_codes_and_cosines_of_training(x, device):
 
 def test_losses_that_replace_a_cosine_start_with_its_gradient(x, device):
     """The weighted loss's gradient against the cosine's, by autograd from the same start."""
-    rows = Rows(x.to(device))
+    rows = ResidentRows(x.to(device))
     trainer = BinaryTrainer(config(reconstruction_objective="mse", sparsity_objective="l1"), rows)
     cosine = BinaryTrainer(config(), rows)
     assert cosine.weights == {"reconstruction": 1.0, "sparsity": 1.0}
@@ -71,13 +71,13 @@ def test_losses_that_replace_a_cosine_start_with_its_gradient(x, device):
 
 def test_hard_topk_moves_nothing_outside_of_the_k_strongest(x, device):
     """One step from a start in which a feature is never among the K strongest leaves its encoder as it was."""
-    trainer = BinaryTrainer(config(rounding="topk", clip_norm=0.0), Rows(x.to(device)))
+    trainer = BinaryTrainer(config(rounding="topk", clip_norm=0.0), ResidentRows(x.to(device)))
     with torch.no_grad():
         trainer.model.b_enc[5] = -1e4
     before = trainer.model.W_enc[:, 5].detach().clone()
     trainer.step(x[:64].to(device))
     assert torch.equal(trainer.model.W_enc[:, 5].detach(), before)
-    soft = BinaryTrainer(config(), Rows(x.to(device)))
+    soft = BinaryTrainer(config(), ResidentRows(x.to(device)))
     with torch.no_grad():
         soft.model.b_enc[5] = -2.0
     before = soft.model.W_enc[:, 5].detach().clone()
@@ -89,10 +89,10 @@ def test_more_alpha_means_fewer_bits(x, device):
     """On planted rows the count falls with alpha, and hard TopK has exactly K bits."""
     counts = []
     for settings in ({"alpha": 0.0}, {"alpha": 0.3}, {"alpha": 3.0}):
-        model = train([config(epochs=30, lr=2e-3, **settings)], Rows(x.to(device)))[0].model
+        model = train([config(epochs=30, lr=2e-3, **settings)], ResidentRows(x.to(device)))[0].model
         counts.append(float((model.encode(x.to(device)) != 0).sum(1).float().mean()))
     assert counts[0] > counts[1] > counts[2]
-    hard = train([config(rounding="topk")], Rows(x.to(device)))[0].model
+    hard = train([config(rounding="topk")], ResidentRows(x.to(device)))[0].model
     assert ((hard.encode(x.to(device)) != 0).sum(1) == 6).all()
 
 

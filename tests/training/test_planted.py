@@ -7,7 +7,7 @@ import torch
 from sae.experiments.presets import PRESETS
 from sae.training.config import from_settings
 from sae.training.loop import train
-from sae.training.rows import Rows
+from sae.training.rows import ResidentRows
 
 
 def planted(seed, n_atoms=128, d_in=64, n=10_000, active=5.0):
@@ -31,7 +31,7 @@ def planted(seed, n_atoms=128, d_in=64, n=10_000, active=5.0):
 def test_nine_of_ten_atoms_are_found(seed):
     x, atoms = planted(seed)
     config = from_settings({**PRESETS["corrected"], "d_sae": 256, "k": 6, "seed": seed, "epochs": 40})
-    found = train([config], Rows(x))[0].model.W_dec.detach().double().numpy()
+    found = train([config], ResidentRows(x))[0].model.W_dec.detach().double().numpy()
     assert ((atoms @ found.T).max(axis=1) >= 0.9).mean() >= 0.9
 
 
@@ -39,6 +39,6 @@ def test_the_published_recipe_does_not_find_them():
     """The difference is the recipe's, not the data's: the same rows, the same size, the same K."""
     x, atoms = planted(0)
     config = from_settings({**PRESETS["published"], "d_sae": 256, "k": 6})
-    found = train([config], Rows(x))[0].model.W_dec.detach().double().numpy()
+    found = train([config], ResidentRows(x))[0].model.W_dec.detach().double().numpy()
     found /= np.linalg.norm(found, axis=1, keepdims=True)
     assert (np.abs(atoms @ found.T).max(axis=1) >= 0.9).mean() < 0.5

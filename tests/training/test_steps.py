@@ -6,17 +6,17 @@ import torch
 from sae.experiments.presets import PRESETS
 from sae.training.batched import BatchedTrainer
 from sae.training.config import from_settings
-from sae.training.rows import Rows
+from sae.training.rows import ResidentRows
 from sae.training.sparse import SparseTrainer
 from tests.training.reference import Reference
 
 
 def sparse(config, x, device):
-    return SparseTrainer(config, Rows(x))
+    return SparseTrainer(config, ResidentRows(x))
 
 
 def batched(config, x, device):
-    return BatchedTrainer([config], Rows(x.to(device)))
+    return BatchedTrainer([config], ResidentRows(x.to(device)))
 
 
 def reference(trainer, config):
@@ -88,7 +88,7 @@ def test_members_of_a_group_equal_themselves_alone(x, device):
     configs = [
         from_settings({"d_sae": 30, "k": k, "epochs": 3, "batch_size": 64, "auxk_window": 150}) for k in (2, 5, 9)
     ]
-    rows = Rows(x.to(device))
+    rows = ResidentRows(x.to(device))
     together = BatchedTrainer(configs, rows)
     alone = [BatchedTrainer([config], rows) for config in configs]
     for batch in rows.batches(0, 0, 64):
@@ -102,7 +102,7 @@ def test_members_of_a_group_equal_themselves_alone(x, device):
 
 def test_a_feature_that_never_fired_is_not_touched(x):
     config = from_settings({"d_sae": 30, "k": 4, "auxk_coefficient": 0})
-    trainer = SparseTrainer(config, Rows(x))
+    trainer = SparseTrainer(config, ResidentRows(x))
     trainer.weights["b_enc"][0, 7] = -1e6
     before = {name: value[0, 7].clone() for name, value in trainer.weights.items() if name != "b_dec"}
     for batch in x.split(100):

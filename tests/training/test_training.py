@@ -9,7 +9,7 @@ from sae.common.errors import Cancelled, UserError
 from sae.experiments.presets import PRESETS
 from sae.training.config import from_settings
 from sae.training.loop import train
-from sae.training.rows import Rows, row_order
+from sae.training.rows import ResidentRows, row_order
 from sae.training.sparse import SparseTrainer
 from sae.training.topk_config import TopKConfig
 
@@ -18,7 +18,7 @@ def train_one(config, x, x_validation=None, *, checkpoint=None, watch=lambda fra
     paths = [checkpoint] if checkpoint else []
     return train(
         [config],
-        Rows(x),
+        ResidentRows(x),
         x_validation,
         checkpoints=paths,
         watch=lambda member, fraction, history: watch(fraction, history),
@@ -28,7 +28,7 @@ def train_one(config, x, x_validation=None, *, checkpoint=None, watch=lambda fra
 def test_published_recipe_equals_a_plain_loop_with_linear_layers(x):
     """The published code, written with nn.Linear and dense operations: same weights at the start, same at the end."""
     config = from_settings({**PRESETS["published"], "d_sae": 30, "k": 4, "epochs": 2, "batch_size": 64, "seed": 3})
-    trainer = SparseTrainer(config, Rows(x))
+    trainer = SparseTrainer(config, ResidentRows(x))
     encoder, decoder = nn.Linear(12, 30), nn.Linear(30, 12)
     with torch.no_grad():
         encoder.weight.copy_(trainer.weights["W_enc"][0])
@@ -57,7 +57,7 @@ def test_published_recipe_equals_a_plain_loop_with_linear_layers(x):
 
 def test_report_recipe_has_no_decoder_bias_and_unit_norm_at_every_step(x):
     config = from_settings({**PRESETS["report"], "d_sae": 30, "k": 4, "epochs": 2, "batch_size": 64})
-    trainer = SparseTrainer(config, Rows(x))
+    trainer = SparseTrainer(config, ResidentRows(x))
     for batch in x.split(64):
         trainer.step(batch)
         torch.testing.assert_close(trainer.weights["W_dec"][0].norm(dim=1), torch.ones(30))
@@ -128,7 +128,7 @@ def test_seeds_differ_and_repeat(x):
 
 def test_the_rate_decays_to_nothing():
     config = TopKConfig(d_sae=8, k=2, epochs=10, batch_size=10, lr_schedule="linear", lr=1e-2)
-    trainer = SparseTrainer(config, Rows(torch.randn(100, 3, generator=torch.Generator().manual_seed(0))))
+    trainer = SparseTrainer(config, ResidentRows(torch.randn(100, 3, generator=torch.Generator().manual_seed(0))))
     rates = [trainer.learning_rate(step) for step in range(trainer.total_steps)]
     np.testing.assert_allclose(rates, np.linspace(1e-2, 0, 101)[:-1], atol=1e-12)
 
@@ -159,7 +159,7 @@ def test_settings_may_come_as_text():
 def test_input_scaling_folds_back_exactly(x, subtract):
     """The stored model on raw rows against the trained one on the rows that training saw, computed by hand."""
     config = TopKConfig(d_sae=30, k=4, epochs=3, batch_size=64, subtract_b_dec=subtract)
-    trainer = SparseTrainer(config, Rows(x))
+    trainer = SparseTrainer(config, ResidentRows(x))
     for batch in x.split(64):
         trainer.step(batch)
     mean, scale = x.double().mean(0), 1 / (x - x.mean(0)).double().square().sum(1).mean().sqrt()
@@ -179,9 +179,9 @@ def test_the_data_start_reconstructs_like_pca_before_any_step(x):
     from sae.training.start import data_directions, principal_directions
 
     config = TopKConfig(d_sae=30, k=4)
-    directions = data_directions(config, Rows(x), None, torch.Generator().manual_seed(0))
+    directions = data_directions(config, ResidentRows(x), None, torch.Generator().manual_seed(0))
     centred = (x - x.mean(0)).double()
-    principal = principal_directions(Rows(x))
+    principal = principal_directions(ResidentRows(x))
     _, _, right = np.linalg.svd(centred.numpy(), full_matrices=False)
     np.testing.assert_allclose(np.abs((principal.numpy() * right.T).sum(0)), 1, atol=1e-6)
     torch.testing.assert_close(directions[:4], -directions[4:8])
