@@ -8,9 +8,9 @@ from torch import Tensor
 
 from benchmarks.task import BATCH_SIZE, LR, Task
 from sae.models.topk import TopK
-from sae.training.config import TrainingConfig
 from sae.training.group import build
 from sae.training.rows import ResidentRows
+from sae.training.topk_config import TopKConfig
 
 
 def start(task: Task) -> TopK:
@@ -22,7 +22,7 @@ class Float32:
     settings: ClassVar[dict[str, Any]] = {"auxk_coefficient": 0.0}
 
     def __init__(self, task: Task) -> None:
-        config = TrainingConfig(
+        config = TopKConfig(
             d_sae=task.cell.d_sae,
             k=task.cell.k,
             epochs=task.epochs,
@@ -38,7 +38,9 @@ class Float32:
         return self.trainer.step(x)
 
     def model(self) -> TopK:
-        return self.trainer.finished_model()
+        model = self.trainer.finished_model()
+        assert isinstance(model, TopK)
+        return model
 
 
 class BFloat16(Float32):

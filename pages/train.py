@@ -110,15 +110,20 @@ def pick_factors(kind: Kind, activations: Activations) -> dict[str, list[Any]]:
                         help="How often each cell is trained, from seed 0 up.",
                     )
                 found["seed"] = seed_values(int(seeds))
+            elif choices := train_form.choices_of(kind, factor):
+                with st.container(width=280):
+                    found[factor.name] = pick_many(title, choices, name=factor.name, default=factor.default)
             else:
                 with st.container(width=215):
-                    text = pick_text(title, name=factor.name, default=", ".join(map(str, factor.default)))
+                    text = pick_text(title, name=factor.name, default=", ".join(f"{v:g}" for v in factor.default))
                 try:
-                    found[factor.name] = train_form.whole_numbers(text, title)
+                    whole = all(isinstance(value, int) for value in factor.default)
+                    found[factor.name] = (train_form.whole_numbers if whole else train_form.numbers)(text, title)
                 except UserError as error:
                     problems.append(error)
-    if "preset" in found and not found["preset"]:
-        raise UserError("choose at least one recipe")
+    for factor in kind.factors:
+        if not found.get(factor.name, True):
+            raise UserError(f"{factor.title}: choose at least one")
     if problems:
         raise problems[0]
     return found
@@ -129,11 +134,11 @@ def _recipes() -> str:
 
 
 def pick_settings(kind: Kind, presets: list[str]) -> dict[str, Any]:
-    """Settings that differ from the recipes', and under a fold what every recipe uses."""
+    """Settings that differ from the recipes' or the experiment's, and under a fold what the runs are trained with."""
     offered = train_form.settable(kind)
     changed: dict[str, Any] = {}
-    with st.expander("Settings: what the recipes use, and what you change for all of them", key="settings"):
-        names = pick_many("Change", list(offered), name="change", placeholder="Leave everything to the recipes")
+    with st.expander("Settings: what the runs are trained with, and what you change for all of them", key="settings"):
+        names = pick_many("Change", list(offered), name="change", placeholder="Leave everything as it is")
         if names:
             with st.container(horizontal=True, vertical_alignment="bottom"):
                 for name in names:

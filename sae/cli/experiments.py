@@ -38,6 +38,13 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         one.add_argument("--d-sae", metavar="LIST", help="e.g. 512,1024,2048")
         one.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default 1)")
         one.add_argument("--preset", metavar="LIST", help="corrected, published, report")
+        one.add_argument(
+            "--vary",
+            action="append",
+            default=[],
+            metavar="FACTOR=LIST",
+            help="a factor of the kind, e.g. alpha=0.1,1",
+        )
         one.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE", help="e.g. epochs=25")
         one.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
         one.set_defaults(run=run)
@@ -66,6 +73,11 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
     for factor, option, text in lists:
         if text is not None:
             factors[factor] = _whole_numbers(option, text)
+    for item in options.vary:
+        factor, equals, text = item.partition("=")
+        if not equals or not text:
+            raise UserError(f"--vary {item!r}: write it as factor=value,value")
+        factors[factor.replace("-", "_")] = [_value(word.strip()) for word in text.split(",")]
     if options.seeds is not None:
         factors["seed"] = seed_values(options.seeds)
     if not options.activations:
@@ -102,6 +114,15 @@ def _settings(items: list[str]) -> dict[str, Any]:
             raise UserError(f"--set {item!r}: write it as setting=value")
         settings[key.replace("-", "_")] = value
     return settings
+
+
+def _value(word: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            pass
+    return word
 
 
 def _whole_numbers(option: str, text: str) -> list[int]:

@@ -64,7 +64,8 @@ class Data:
 
     def principal(self, configs: Iterable[TrainingConfig]) -> Tensor | None:
         """Principal directions, if a run starts from them."""
-        return self.baselines.pca.components if any(config.decoder_init == "data" for config in configs) else None
+        starts = [getattr(config, "decoder_init", "") for config in configs]
+        return self.baselines.pca.components if "data" in starts else None
 
     def _streamed(self, chunk_rows: int) -> Rows:
         return StreamedRows(self.slice.x, self.splits["train"], chunk_rows, self.device, self.moments)

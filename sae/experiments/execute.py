@@ -15,10 +15,12 @@ import torch
 from sae.common.errors import UserError
 from sae.common.memory import free_memory
 from sae.common.progress import Progress
+from sae.evaluation.binary_codes import binary_metrics, row_figures
 from sae.evaluation.reconstruction import Codes, encode_rows, ev_interval, split_metrics
 from sae.experiments.data import Data
 from sae.experiments.plan import Plan, RunPlan
 from sae.models.base import SAE
+from sae.models.binary import Binary
 from sae.training.data_parallel import lead
 from sae.training.group import build, groups
 from sae.training.loop import step_through
@@ -40,6 +42,7 @@ class Result(NamedTuple):
     baselines: dict[str, Any]
     history: pd.DataFrame | None
     last_fired: np.ndarray | None
+    training: dict[str, float]
     train_seconds: float
     seconds: float
 
@@ -202,6 +205,7 @@ def _measured(run: RunPlan, trained: Trained, data: Data, folder: Path) -> Resul
         data,
         history=trained.history,
         last_fired=trained.last_fired.cpu().numpy(),
+        training=trained.summary,
         train_seconds=trained.seconds,
         before=trained.seconds,
         folder=folder,
@@ -214,6 +218,7 @@ def measure(
     *,
     history: pd.DataFrame | None = None,
     last_fired: np.ndarray | None = None,
+    training: dict[str, float] | None = None,
     train_seconds: float = 0.0,
     before: float = 0.0,
     folder: Path | None = None,
@@ -233,6 +238,8 @@ def measure(
         raise UserError(f"the SAE takes rows of {model.d_in} dimensions, these activations have {x.shape[1]}")
     codes, errors = encode_rows(model, data.reader, data.train_mean, data.device, folder=folder)
     metrics = split_metrics(codes, errors, data.splits, model.d_in, model.d_sae)
+    if isinstance(model, Binary):
+        _add_binary_metrics(metrics, model, codes, data)
     intervals = {
         name: {"ev_total": ev_interval(errors.squared_error[rows], errors.squared_spread[rows], data.examples[rows])}
         for name, rows in data.splits.items()
@@ -248,6 +255,18 @@ def measure(
         compared,
         history,
         last_fired,
+        training or {},
         train_seconds,
         before + time.monotonic() - started,
     )
+
+
+def _add_binary_metrics(metrics: dict[str, dict[str, float]], model: Binary, codes: Codes, data: Data) -> None:
+    figures = row_figures(model, data.slice.x, data.train_mean, data.device)
+    counts = np.diff(codes.indptr)
+    for name in metrics:
+        rows = data.splits.get(name, np.arange(len(counts)))
+        chosen = np.zeros(len(counts), bool)
+        chosen[rows] = True
+        use = np.bincount(codes.features[np.repeat(chosen, counts)], minlength=model.d_sae)
+        metrics[name] |= binary_metrics(figures, rows, use, model)

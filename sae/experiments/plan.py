@@ -41,6 +41,10 @@ class Kind:
     """Base settings, under the factors."""
     metrics: tuple[str, ...] = ("ev_total", "dead", "mean_activation", "max_activation", "mse")
     """What its page shows, the first being the primary one."""
+    baseline: dict[str, Any] = field(default_factory=dict)
+    """Values of factors of the cell that the others are compared with, where it is an ablation."""
+    matched: str = ""
+    """A metric of cost at which cells are compared by interpolation, where equal factors would not be fair."""
 
     @property
     def over_slices(self) -> bool:
@@ -156,9 +160,12 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
 def _run_id(kind: Kind, spec: Spec, cell: dict[str, Any], config: TrainingConfig) -> str:
     """Readable, and different for anything that is trained differently: `k20-d1024-s0-corrected-1f3a9c0b`."""
     settings = {name: value for name, value in config.as_dict().items() if LATER_SETTINGS.get(name) != value}
-    content = json.dumps([kind.name, spec.name, spec.activations, spec.layer, spec.position, cell, settings])
+    content = json.dumps(
+        [kind.name, spec.name, spec.activations, spec.layer, spec.position, cell, settings], sort_keys=True
+    )
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    short = {"d_sae": "d", "seed": "s", "preset": "", "layer": "L", "position": "P"}
+    short = {"d_sae": "d", "seed": "s", "preset": "", "layer": "L", "position": "P", "alpha": "a", "rounding": ""}
+    short |= {"reconstruction_objective": "r-", "sparsity_objective": "p-"}
     words = [f"{short.get(name, name)}{value}" for name, value in cell.items()]
     return "-".join([*words, digest])[:80]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURES = {
     "topk": "sae.models.topk:TopK",
+    "binary": "sae.models.binary:Binary",
     "standard": "sae.models.standard:Standard",
 }
 

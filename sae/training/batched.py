@@ -14,18 +14,19 @@ from torch import Tensor
 from torch.optim.adam import adam
 
 from sae.objectives.auxk import auxk
-from sae.training.config import TrainingConfig
 from sae.training.cuda_graph import Recorded
 from sae.training.kernels.product import batched_product as product
 from sae.training.kernels.product import operand, rounding
 from sae.training.rows import Rows
-from sae.training.trainer import BETA1, BETA2, EPSILON, PARAMETERS, Trainer
+from sae.training.topk import PARAMETERS, TopKTrainer
+from sae.training.topk_config import TopKConfig
+from sae.training.trainer import BETA1, BETA2, EPSILON
 
 
-class BatchedTrainer(Trainer):
+class BatchedTrainer(TopKTrainer):
     """Trains TopK SAEs that differ in K, together, on any device."""
 
-    def __init__(self, configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | None = None) -> None:
+    def __init__(self, configs: Sequence[TopKConfig], rows: Rows, principal: Tensor | None = None) -> None:
         super().__init__(configs, rows, principal)
         ks = [config.k for config in configs]
         self._most, self._ranked = max(ks), len(set(ks)) > 1

@@ -1,81 +1,54 @@
-"""What one run is trained with. A run's `config.json` holds every field; `--set field=value` changes one."""
+"""What one run is trained with. A run's `config.json` holds every field; `--set field=value` changes one.
+
+Each architecture has a configuration of its own, with its fields after those that all have.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from importlib import import_module
+from typing import Any, ClassVar, get_type_hints
 
 from sae.common.errors import UserError
 
-_CHOICES = {
-    "selection": ("signed", "magnitude"),
-    "loss": ("normalised", "mse"),
-    "encoder_init": ("tied", "linear"),
-    "decoder_init": ("data", "random", "linear"),
-    "b_dec_init": ("mean", "zero", "linear"),
-    "decoder_norm": ("every_step", "initial"),
-    "lr_schedule": ("constant", "linear", "cosine"),
-    "precision": ("float32", "tf32", "bfloat16"),
+#: The configuration of each architecture that can be trained.
+CONFIGS = {
+    "topk": "sae.training.topk_config:TopKConfig",
+    "binary": "sae.training.binary_config:BinaryConfig",
 }
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Configuration of a run. Lengths in `epochs` and rows, so that they mean the same at any number of rows."""
+    """What every run has. Lengths are in `epochs` and rows, so that they mean the same at any number of rows."""
 
-    architecture: str = "topk"
+    choices: ClassVar[dict[str, tuple[str, ...]]] = {
+        "lr_schedule": ("constant", "linear", "cosine"),
+        "precision": ("float32", "tf32", "bfloat16"),
+    }
+    #: whether `input_scaling` also takes the mean off
+    centred: ClassVar[bool] = True
+
+    architecture: str = ""
+    """`topk` or `binary`."""
     d_sae: int = 512
     """Number of features."""
     k: int = 20
     """Features kept a row."""
-    selection: str = "signed"
-    """`signed`: the K largest pre-activations, then ReLU. `magnitude`: the K largest by absolute value, sign kept."""
     seed: int = 0
     """Seeds the initial weights and the order of the rows."""
-
-    loss: str = "normalised"
-    """`mse`: mean over all elements. `normalised`: that over the variance of the training rows, so that rates and
-    coefficients mean the same whatever the scale of the rows."""
     epochs: int = 25
+    """Passes over the training rows."""
     batch_size: int = 256
+    """Rows of a step."""
     lr: float = 1e-3
     """Adam's rate (betas 0.9, 0.999; eps 1e-8)."""
     lr_schedule: str = "linear"
     """`linear` and `cosine` decay to 0 from the first step to the last."""
-
     input_scaling: bool = True
     """Whether training sees rows less their mean and divided by their root mean squared norm. It is folded back into
     the weights, which apply to raw rows."""
-    decoder_init: str = "data"
-    """`data`: pairs of a principal direction and its opposite, then what those leave over of random training rows.
-    `random` unit rows. `linear`: PyTorch's default for a linear layer, at unit norm."""
-    principal_pairs: int = 0
-    """Principal directions that `decoder_init="data"` starts with in both signs; 0 stands for K."""
-    encoder_init: str = "tied"
-    """`tied`: the transpose of the decoder. `linear`: PyTorch's default for a linear layer."""
-    fit_encoder_scale: bool = True
-    """Whether a tied encoder is multiplied by the one number that fits the first reconstructions best: overlapping
-    directions would overshoot."""
-    b_dec_init: str = "mean"
-    """`mean` of the training rows, `zero`, or PyTorch's default for a linear layer's bias."""
-    decoder_bias: bool = True
-    """Whether `b_dec` is there at all; without it, it stays 0."""
-    subtract_b_dec: bool = True
-    """Whether the encoder sees `x - b_dec` or `x`."""
-    decoder_norm: str = "every_step"
-    """Decoder rows at unit norm after `every_step`, or at the `initial` one only."""
-    project_gradient: bool = True
-    """Whether the radial part of each decoder row's gradient is removed before the step."""
-
-    auxk_coefficient: float = 1 / 32
-    """Weight of AuxK (Gao et al. 2024); 0 switches it off."""
-    auxk_k: int = 0
-    """Dead features that AuxK uses a row; 0 stands for d_in / 2."""
-    auxk_window: int = 0
-    """Rows without firing after which a feature counts as dead in training; 0 stands for two epochs: one that fires
-    on a single row may wait that long between two visits to it."""
-
     chunk_rows: int = 0
     """How rows are shuffled in an epoch. 0: all of them where they fit into half of the free memory, otherwise in
     chunks of 2 MB that are read as they are needed. From 1 on: in chunks of so many rows. A run's `config.json` says
@@ -85,7 +58,7 @@ class TrainingConfig:
     `float32` elsewhere; `bfloat16` rounds them on every device (on a CPU those of the encoder's product alone)."""
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
+        for name, choices in self.choices.items():
             if getattr(self, name) not in choices:
                 raise UserError(f"{name} {getattr(self, name)!r} is not known: take one of {', '.join(choices)}")
         for name in ("d_sae", "k", "epochs", "batch_size"):
@@ -100,24 +73,34 @@ class TrainingConfig:
                 f"k {self.k} is larger than d_sae {self.d_sae}: a row can't keep more features than there are"
             )
 
-        if self.input_scaling and not self.decoder_bias:
-            raise UserError("input_scaling needs decoder_bias: the mean that training takes off comes back as b_dec")
-
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    def model(self) -> dict[str, Any]:
+        """What the architecture is built with, beside `d_in`."""
+        raise NotImplementedError
 
-def from_settings(settings: dict[str, Any]) -> TrainingConfig:
+
+def config_class(architecture: str) -> type[TrainingConfig]:
+    """The configuration of an architecture. Raises UserError for one that can't be trained."""
+    if architecture not in CONFIGS:
+        raise UserError(f"architecture {architecture!r} can't be trained: take one of {', '.join(CONFIGS)}")
+    module, name = CONFIGS[architecture].split(":")
+    return getattr(import_module(module), name)
+
+
+def from_settings(settings: dict[str, Any]) -> Any:
     """A configuration from names and values; values may be text, as the command line gives them.
 
     Raises:
         UserError: for an unknown name or a value of the wrong kind, naming both.
     """
-    kinds = get_type_hints(TrainingConfig)
+    config = config_class(settings.get("architecture", "topk"))
+    kinds = {field.name: get_type_hints(config)[field.name] for field in dataclasses.fields(config)}
     unknown = sorted(set(settings) - set(kinds))
     if unknown:
         raise UserError(f"{unknown[0]!r} is not a setting of training; settings are: {', '.join(sorted(kinds))}")
-    return TrainingConfig(**{name: _convert(name, value, kinds[name]) for name, value in settings.items()})
+    return config(**{name: _convert(name, value, kinds[name]) for name, value in settings.items()})
 
 
 def _convert(name: str, value: Any, kind: type) -> Any:

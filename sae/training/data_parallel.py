@@ -19,8 +19,8 @@ from torch import Tensor
 
 from sae.common.errors import ProcessLost, UserError
 from sae.training.batched import BatchedTrainer
-from sae.training.config import TrainingConfig
 from sae.training.rows import Rows
+from sae.training.topk_config import TopKConfig
 
 # The leader measures for as long as it takes. That a process is gone is for torchrun to notice, not for a clock.
 PATIENCE = timedelta(days=7)
@@ -98,7 +98,7 @@ class DataParallelTrainer(BatchedTrainer):
     Steps raise ProcessLost if another process is gone, and StepFailed for what ends only this one.
     """
 
-    def __init__(self, configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | None = None) -> None:
+    def __init__(self, configs: Sequence[TopKConfig], rows: Rows, principal: Tensor | None = None) -> None:
         self._rank, self._processes = dist.get_rank(), dist.get_world_size()
         with _fatal():
             super().__init__(configs, rows, principal)
@@ -108,7 +108,7 @@ class DataParallelTrainer(BatchedTrainer):
         """Start from the first process's weights, moments and step."""
         counters = torch.tensor([self.step_number, self.rows_seen], device=self.device)
         with _connected():
-            for held in (counters, *self._held().values()):
+            for held in (counters, *self.held().values()):
                 dist.broadcast(held, src=0)
         self.step_number, self.rows_seen = (int(value) for value in counters)
         self._place()

@@ -49,7 +49,7 @@ def step_through(trainings: Sequence[Training], rows: Rows) -> None:
         while left := [training for training in trainings if not training.finished]:
             earliest = min((training.trainer for training in left), key=lambda trainer: trainer.step_number)
             epoch, within = divmod(earliest.step_number, earliest.steps_per_epoch)
-            config, before = earliest.config, epoch * earliest.steps_per_epoch
+            config, before = earliest.common, epoch * earliest.steps_per_epoch
             for section in rows.sections(config.seed, epoch, config.batch_size, within):
                 for training in left:
                     with training.timed():

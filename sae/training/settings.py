@@ -8,7 +8,7 @@ import inspect
 from functools import cache
 from typing import Any, NamedTuple, get_type_hints
 
-from sae.training.config import _CHOICES, TrainingConfig
+from sae.training.config import TrainingConfig, config_class
 
 
 class Setting(NamedTuple):
@@ -22,18 +22,19 @@ class Setting(NamedTuple):
 
 
 @cache
-def settings() -> tuple[Setting, ...]:
-    """Every field of `TrainingConfig`, in its order. `meaning` is the text under the field in its source."""
-    kinds = get_type_hints(TrainingConfig)
-    said = _meanings()
+def settings(architecture: str) -> tuple[Setting, ...]:
+    """Every field of an architecture's configuration, in its order. `meaning` is the text under it in its source."""
+    config = config_class(architecture)
+    kinds = get_type_hints(config)
+    said = {name: text for part in reversed(config.__mro__[:-1]) for name, text in _meanings(part).items()}
     return tuple(
-        Setting(field.name, kinds[field.name], field.default, _CHOICES.get(field.name, ()), said.get(field.name, ""))
-        for field in dataclasses.fields(TrainingConfig)
+        Setting(field.name, kinds[field.name], field.default, config.choices.get(field.name, ()), said[field.name])
+        for field in dataclasses.fields(config)
     )
 
 
-def _meanings() -> dict[str, str]:
-    body = ast.parse(inspect.getsource(TrainingConfig)).body[0]
+def _meanings(config: type[TrainingConfig]) -> dict[str, str]:
+    body = ast.parse(inspect.getsource(config)).body[0]
     assert isinstance(body, ast.ClassDef)
     found: dict[str, str] = {}
     before = None

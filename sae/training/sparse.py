@@ -12,12 +12,13 @@ from torch import Tensor
 
 from sae.models.topk import TopK
 from sae.objectives.auxk import auxk
-from sae.training.config import TrainingConfig
 from sae.training.kernels.features import by_feature, decode_error, update_features
 from sae.training.kernels.product import encoder_product
 from sae.training.kernels.threads import balanced, even, over_ranges
 from sae.training.rows import Rows
-from sae.training.trainer import BETA1, BETA2, EPSILON, Trainer
+from sae.training.topk import TopKTrainer
+from sae.training.topk_config import TopKConfig
+from sae.training.trainer import BETA1, BETA2, EPSILON
 
 # What updating a feature costs besides its entries, in entries (measured at d_in 256 to 2,048).
 FEATURE_COST = 12.0
@@ -32,10 +33,10 @@ class Extra(NamedTuple):
     W_dec: np.ndarray
 
 
-class SparseTrainer(Trainer):
+class SparseTrainer(TopKTrainer):
     """Trains one TopK SAE on the CPU with hand-written gradients."""
 
-    def __init__(self, config: TrainingConfig, rows: Rows, principal: Tensor | None = None) -> None:
+    def __init__(self, config: TopKConfig, rows: Rows, principal: Tensor | None = None) -> None:
         super().__init__([config], rows, principal)
         self.touched = torch.zeros(1, config.d_sae, dtype=torch.uint8)
         self._select = TopK(1, config.d_sae, config.k, config.selection).select
@@ -111,5 +112,5 @@ class SparseTrainer(Trainer):
         super().drop_moments()
         self._first, self._second = {}, {}
 
-    def _held(self) -> dict[str, Tensor]:
-        return {**super()._held(), "touched": self.touched}
+    def held(self) -> dict[str, Tensor]:
+        return {**super().held(), "touched": self.touched}

@@ -11,6 +11,7 @@ from sae.common.precision import exact
 from sae.models.topk import TopK
 from sae.training.config import TrainingConfig
 from sae.training.rows import Rows
+from sae.training.topk_config import TopKConfig
 
 FIT_ROWS = 2048  # training rows that the encoder's scale is fitted on
 PRINCIPAL_ROWS = 65_536
@@ -19,14 +20,17 @@ PRINCIPAL_ROWS = 65_536
 def scaling(config: TrainingConfig, rows: Rows) -> tuple[Tensor, float]:
     """(shift [d_in], scale): training sees rows as `(x - shift) * scale`, centred and of root mean squared norm 1.
 
-    Without `input_scaling` they are (0, 1).
+    Without `input_scaling` they are (0, 1); where a configuration is not `centred`, the shift is 0.
     """
     if not config.input_scaling:
         return torch.zeros_like(rows.mean), 1.0
-    return rows.mean, 1 / rows.centred_norm if rows.centred_norm > 0 else 1.0
+    if config.centred:
+        return rows.mean, 1 / rows.centred_norm if rows.centred_norm > 0 else 1.0
+    norm = math.sqrt(rows.centred_norm**2 + float(exact(rows.mean).square().sum()))
+    return torch.zeros_like(rows.mean), 1 / norm if norm > 0 else 1.0
 
 
-def initial_model(config: TrainingConfig, rows: Rows, principal: Tensor | None = None) -> TopK:
+def initial_model(config: TopKConfig, rows: Rows, principal: Tensor | None = None) -> TopK:
     """A TopK with the initial weights that `config` asks for, on the CPU, for rows as training sees them.
 
     Args:
@@ -66,7 +70,7 @@ def initial_model(config: TrainingConfig, rows: Rows, principal: Tensor | None =
     return model
 
 
-def data_directions(config: TrainingConfig, rows: Rows, principal: Tensor | None, generator: torch.Generator) -> Tensor:
+def data_directions(config: TopKConfig, rows: Rows, principal: Tensor | None, generator: torch.Generator) -> Tensor:
     """Directions that the data has, [d_sae, d_in]: a dictionary of random directions is won by a few features, and the
     others never learn.
 

@@ -1,118 +1,98 @@
-"""What training SAEs means, whatever carries out the step: weights and moments, the rate, the finished models.
+"""What training is, whatever is trained: rows as training sees them, the rate, a step that a subclass carries out.
 
-A trainer holds one or more *members*: runs of one shape that see the same batches. Every tensor has a leading dimension
+A trainer holds one or more *members*: runs that see the same batches. What it holds by member has a leading dimension
 of members.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from sae.common.precision import exact
-from sae.models.topk import TopK
+from sae.models.base import SAE
 from sae.training.config import TrainingConfig
 from sae.training.rows import Rows
-from sae.training.start import initial_model, scaling
+from sae.training.start import scaling
 
-BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-PARAMETERS = ("W_enc", "b_enc", "W_dec", "b_dec")
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, of every run
 
 
 class Trainer:
-    """Runs in training. `W_enc` is held transposed, [G, d_sae, d_in]: a feature's weights are one contiguous row.
-
-    A subclass carries out `step`; everything that the next step depends on is in `state`.
+    """Runs in training. Everything that the next step depends on is in `state`.
 
     Args:
-        configs: of each member; they differ in nothing but K.
+        configs: of each member.
         rows: training rows, on the device to train on.
-        principal: see `sae.training.start.initial_model`.
     """
 
-    def __init__(self, configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | None = None) -> None:
+    def __init__(self, configs: Sequence[TrainingConfig], rows: Rows) -> None:
         self.configs = tuple(configs)
-        self.config = config = self.configs[0]  # for what all members have in common
+        self.common = self.configs[0]  # for what all members have in common
         self.d_in, self.device = rows.d_in, rows.device
-        self.shift, self.scale = scaling(config, rows)
+        self.shift, self.scale = scaling(self.common, rows)
         self.mean = rows.mean
         # per element, of the rows as training sees them
         self.variance = (rows.centred_norm * self.scale) ** 2 / rows.d_in or 1.0
-        self.unit = self.variance if config.loss == "normalised" else 1.0
-        self.steps_per_epoch = -(-rows.n // config.batch_size)
-        self.total_steps = config.epochs * self.steps_per_epoch
-        starts = [initial_model(member, rows, principal).state_dict() for member in self.configs]
-        for start in starts:
-            start["W_enc"] = start["W_enc"].T
-        self.weights = {name: torch.stack([start[name] for start in starts]).to(self.device) for name in PARAMETERS}
-        self.first = {name: torch.zeros_like(value) for name, value in self.weights.items()}
-        self.second = {name: torch.zeros_like(value) for name, value in self.weights.items()}
+        self.steps_per_epoch = -(-rows.n // self.common.batch_size)
+        self.total_steps = self.common.epochs * self.steps_per_epoch
         self.step_number = 0
         self.rows_seen = 0
-        # rows_seen when each feature last fired [G, d_sae]: the AuxK window, and later the autopsy of the dead
-        self.last_fired = torch.zeros(len(configs), config.d_sae, dtype=torch.int64, device=self.device)
-        self.auxk_k = config.auxk_k or max(1, rows.d_in // 2)
-        self.auxk_window = config.auxk_window or 2 * rows.n
+        # rows_seen when each feature last fired [G, d_sae]: AuxK's window, and later the autopsy of the dead
+        self.last_fired = torch.zeros(len(configs), self.common.d_sae, dtype=torch.int64, device=self.device)
 
     def step(self, x: Tensor) -> Tensor:
         """One optimizer step on raw rows x [B, d_in]; returns each member's mean squared error per element [G]."""
         raise NotImplementedError
 
+    def finished_model(self, member: int = 0) -> SAE:
+        """A member as it is stored: for raw rows."""
+        raise NotImplementedError
+
+    def figures(self, member: int) -> dict[str, float]:
+        """What the curves show beside loss, explained variance and death: of the last step, by column."""
+        return {}
+
+    def summary(self, member: int) -> dict[str, float]:
+        """Figures of the whole training, kept with the metrics of the run."""
+        return {}
+
     def learning_rate(self, step: int) -> float:
         """Adam's rate at a step counted from 0: constant, or decaying to 0."""
         done = step / self.total_steps
-        if self.config.lr_schedule == "linear":
-            return self.config.lr * (1 - done)
-        if self.config.lr_schedule == "cosine":
-            return self.config.lr * 0.5 * (1 + math.cos(done * math.pi))
-        return self.config.lr
+        if self.common.lr_schedule == "linear":
+            return self.common.lr * (1 - done)
+        if self.common.lr_schedule == "cosine":
+            return self.common.lr * 0.5 * (1 + math.cos(done * math.pi))
+        return self.common.lr
 
     def scaled(self, x: Tensor) -> Tensor:
         """Rows as training sees them."""
-        return (x - self.shift) * self.scale if self.config.input_scaling else x
-
-    def finished_model(self, member: int = 0) -> TopK:
-        """A member as it is stored: for raw rows, encoding `(x - b_dec) @ W_enc + b_enc`.
-
-        With x' = (x - shift) * scale in training, features that are smaller by `scale` and biases taken out of the
-        scaling reconstruct x just as the trained weights reconstruct x'; who wins top-K does not change. Where training
-        did not subtract b_dec, `b_dec @ W_enc` is folded into b_enc.
-        """
-        config = self.configs[member]
-        trained = {name: value[member] for name, value in self.weights.items()}
-        stored = TopK(self.d_in, config.d_sae, config.k, config.selection).to(self.device)
-        with torch.no_grad():
-            stored.load_state_dict({**trained, "W_enc": trained["W_enc"].T})
-            if config.input_scaling:
-                stored.b_dec.copy_(self.shift + trained["b_dec"] / self.scale)
-                stored.b_enc.div_(self.scale)
-            if not config.subtract_b_dec:
-                unsubtracted = stored.b_dec - self.shift
-                stored.b_enc.add_((exact(trained["W_enc"]) @ exact(unsubtracted)).float().to(self.device))
-        return stored
+        return (x - self.shift) * self.scale if self.common.input_scaling else x
 
     def align(self) -> None:
         """Before the first step: where several processes train together, all take over the first one's state."""
 
     def drop_moments(self) -> None:
         """Free the moments, which no step needs after the last one: the finished model takes no more memory then."""
-        self.first, self.second = {}, {}
+
+    def reconstruct(self, member: int) -> Callable[[Tensor], Tensor]:
+        """What a member makes of raw rows [n, d_in] as it stands."""
+        return self.finished_model(member)
 
     def state(self, member: int = 0) -> dict[str, Tensor]:
         """Everything that the next step of a member depends on, by name; `restore` takes it back."""
-        state = {name: held[member] for name, held in self._held().items()}
+        state = {name: held[member] for name, held in self.held().items()}
         return {**state, "counters": torch.tensor([self.step_number, self.rows_seen])}
 
     def restore(self, member: int, state: dict[str, Tensor]) -> None:
         """Raises KeyError or RuntimeError for a state of other names or shapes."""
-        for name, held in self._held().items():
+        for name, held in self.held().items():
             held[member].copy_(state[name])
         self.step_number, self.rows_seen = (int(value) for value in state["counters"])
 
-    def _held(self) -> dict[str, Tensor]:
-        parts = {"": self.weights, "first.": self.first, "second.": self.second}
-        tensors = {f"{prefix}{name}": value for prefix, part in parts.items() for name, value in part.items()}
-        return {**tensors, "last_fired": self.last_fired}
+    def held(self) -> dict[str, Tensor]:
+        """Tensors of the state [G, ...], by name; a subclass adds its own."""
+        return {"last_fired": self.last_fired}

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag, linear
 
 from sae.common.files import write_tensors
 from sae.common.precision import exact
-from sae.models.topk import TopK
+from sae.models.base import SAE
 from sae.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -29,15 +28,16 @@ VALIDATION_POINTS = 12
 VALIDATION_ROWS = 4096  # of the curve; the final figure is taken on all
 VALIDATION_ENTRIES = 2**23  # pre-activations at once: 32 MB
 
-COLUMNS = ("step", "epoch", "rows_seen", "loss", "ev_total_batch", "dead_share", "lr", "seconds", "validation_ev_total")
-
 
 class Trained(NamedTuple):
-    """A finished run: the model as it is stored, its curves, and per feature the rows seen when it last fired."""
+    """A finished run: the model as it is stored, its curves, the rows seen when each feature last fired, and figures of
+    the whole training.
+    """
 
-    model: TopK
+    model: SAE
     history: pd.DataFrame
     last_fired: Tensor
+    summary: dict[str, float]
     seconds: float
 
 
@@ -73,7 +73,7 @@ class Training:
         self._validation = x_validation[:VALIDATION_ROWS] if x_validation is not None and len(x_validation) else None
         self._variance = trainer.variance / trainer.scale**2
         self.histories: list[list[dict]] = [[] for _ in trainer.configs]
-        self._unread: list[tuple[dict, Tensor, list[float | None]]] = []
+        self._unread: list[tuple[dict, Tensor, list[dict]]] = []
         self._read_at = self._before = 0.0
         self._started: float | None = None
         self._load()
@@ -120,9 +120,11 @@ class Training:
         import pandas as pd
 
         self.trainer.drop_moments()
-        table = pd.DataFrame(self.histories[member], columns=list(COLUMNS)).astype({"validation_ev_total": float})
+        table = pd.DataFrame(self.histories[member]).astype({"validation_ev_total": float})
         share = self.seconds / len(self.histories)
-        return Trained(self.trainer.finished_model(member), table, self.trainer.last_fired[member].clone(), share)
+        trainer = self.trainer
+        fired = trainer.last_fired[member].clone()
+        return Trained(trainer.finished_model(member), table, fired, trainer.summary(member), share)
 
     def _record(self, loss: Tensor, rate: float) -> None:
         trainer, step = self.trainer, self.trainer.step_number
@@ -136,8 +138,11 @@ class Training:
             "seconds": self.seconds / len(self.histories),
         }
         members = range(len(self.histories))
-        evs = [self._ev(member) if validate else None for member in members]
-        self._unread.append((point, torch.stack([loss, dead]), evs))
+        more = [
+            {"validation_ev_total": self._ev(member) if validate else None, **trainer.figures(member)}
+            for member in members
+        ]
+        self._unread.append((point, torch.stack([loss, dead]), more))
         # Reading waits for the device to do what it was told so far, so on a GPU many points are read at once.
         if trainer.device.type == "cpu" or validate or self.seconds > self._read_at:
             self._read()
@@ -145,28 +150,23 @@ class Training:
     def _read(self) -> None:
         if self._unread:
             measured = torch.stack([figures for _, figures, _ in self._unread]).tolist()  # [points, 2, members]
-            for (point, _, evs), (losses, dead) in zip(self._unread, measured, strict=True):
-                for history, loss, share, ev in zip(self.histories, losses, dead, evs, strict=True):
-                    more = {"ev_total_batch": 1 - loss / self._variance, "dead_share": share, "validation_ev_total": ev}
-                    history.append({**point, "loss": loss, **more})
+            for (point, _, more), (losses, dead) in zip(self._unread, measured, strict=True):
+                for history, loss, share, own in zip(self.histories, losses, dead, more, strict=True):
+                    found = {"loss": loss, "ev_total_batch": 1 - loss / self._variance, "dead_share": share}
+                    history.append({**point, **found, **own})
             self._unread = []
         self._read_at = self.seconds + READ_SECONDS
 
     @torch.no_grad()
     def _ev(self, member: int) -> float | None:
-        """Explained variance on held-out rows, of the weights as they stand in training: no copy is made of them."""
+        """Explained variance on held-out rows."""
         if self._validation is None:
             return None
         trainer = self.trainer
-        config, weights = trainer.configs[member], {name: held[member] for name, held in trainer.weights.items()}
-        model = TopK(1, config.d_sae, config.k, config.selection)  # selects; its weights are not used
+        reconstruct = trainer.reconstruct(member)
         error = spread = 0.0
-        for block in self._validation.split(max(1, VALIDATION_ENTRIES // config.d_sae)):
-            x = trainer.scaled(block)
-            seen = x - weights["b_dec"] if config.subtract_b_dec else x
-            indices, values = model.select(linear(seen, weights["W_enc"], weights["b_enc"]))
-            guess = embedding_bag(indices, weights["W_dec"], mode="sum", per_sample_weights=values) + weights["b_dec"]
-            error += float(exact(guess - x).square().sum()) / trainer.scale**2
+        for block in self._validation.split(max(1, VALIDATION_ENTRIES // trainer.common.d_sae)):
+            error += float(exact(reconstruct(block) - block).square().sum())
             spread += float(exact(block - trainer.mean).square().sum())
         return 1 - error / spread if spread else None
 

@@ -12,6 +12,9 @@ import streamlit as st
 if TYPE_CHECKING:
     from sae.workspace.runs import RunFolder
 
+#: Factors that the command line has an option of their own for; the others are given by `--vary`.
+_OPTIONS = {"preset": "--preset", "k": "--k", "d_sae": "--d-sae", "layer": "--layers", "position": "--positions"}
+
 
 @dataclass(frozen=True)
 class Reproduce:
@@ -44,8 +47,10 @@ def experiment_command(spec: Mapping[str, Any]) -> str:
     for name, values in factors.items():
         if name == "seed":
             words += ["--seeds", str(len(values))]
+        elif name in _OPTIONS:
+            words += [_OPTIONS[name], ",".join(map(str, values))]
         else:
-            words += [f"--{name.replace('_', '-')}", ",".join(map(str, values))]
+            words += ["--vary", f"{name}={','.join(map(str, values))}"]
     for name, value in spec.get("settings", {}).items():
         words += ["--set", f"{name}={value}"]
     return "python -m sae experiment run " + " ".join(shlex.quote(word) for word in words)

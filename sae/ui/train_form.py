@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 
 from sae.common.errors import UserError
-from sae.experiments.plan import Plan, Spec
+from sae.experiments.plan import SLICE_FACTORS, Plan, Spec
 from sae.experiments.presets import PRESETS
 from sae.training.config import from_settings
 from sae.training.settings import Setting, settings
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from sae.experiments.measurement import Measurement
-    from sae.experiments.plan import Kind
+    from sae.experiments.plan import Factor, Kind
     from sae.workspace import Workspace
+
+T = TypeVar("T")
 
 
 def whole_numbers(text: str, title: str) -> list[int]:
@@ -31,15 +33,35 @@ def whole_numbers(text: str, title: str) -> list[int]:
     Raises:
         UserError: naming the word that is no whole number.
     """
+    return _read(text, title, int, "a whole number")
+
+
+def numbers(text: str, title: str) -> list[float]:
+    """`0.1, 1, 10`. Raises UserError naming the word that is no number."""
+    return _read(text, title, float, "a number")
+
+
+def _read(text: str, title: str, kind: Callable[[str], T], said: str) -> list[T]:
     found = []
     for word in text.replace(",", " ").replace(";", " ").split():
         try:
-            found.append(int(word.replace("_", "")))
+            found.append(kind(word.replace("_", "")))
         except ValueError:
-            raise UserError(f"{title}: {word!r} is not a whole number; write them with commas between") from None
+            raise UserError(f"{title}: {word!r} is not {said}; write them with commas between") from None
     if not found:
         raise UserError(f"{title}: give at least one number")
     return list(dict.fromkeys(found))
+
+
+def choices_of(kind: Kind, factor: Factor) -> tuple[str, ...]:
+    """What a factor of words may be; empty for one of numbers."""
+    if factor.name in SLICE_FACTORS or factor.name in ("preset", "seed"):
+        return ()
+    return next((s.choices for s in settings(_architecture(kind)) if s.name == factor.name), ())
+
+
+def _architecture(kind: Kind) -> str:
+    return kind.settings.get("architecture", "topk")
 
 
 def impossible(factors: Mapping[str, Sequence[Any]]) -> None:
@@ -78,16 +100,20 @@ def free_name(workspace: Workspace, about: str, kind: Kind | Measurement) -> str
 def settable(kind: Kind) -> dict[str, Setting]:
     """What may be set beside the factors, by name."""
     factors = {factor.name for factor in kind.factors}
-    return {s.name: s for s in settings() if s.name not in factors and s.name != "architecture"}
+    return {s.name: s for s in settings(_architecture(kind)) if s.name not in factors and s.name != "architecture"}
 
 
 def settings_table(kind: Kind, presets: Sequence[str], changed: Mapping[str, Any]) -> pd.DataFrame:
-    """What each recipe trains with: a line a setting, a column a recipe, as the changes make it."""
+    """What the runs are trained with, as the changes make it: a line a setting, a column a recipe where there are some.
+
+    What a factor varies is not among the lines.
+    """
     import pandas as pd
 
     columns = {}
-    for name in presets or ["corrected"]:
-        columns[name] = from_settings({**kind.settings, **PRESETS[name], **changed})
+    has_recipes = any(factor.name == "preset" for factor in kind.factors)
+    for name in (presets or ["corrected"]) if has_recipes else ["Value"]:
+        columns[name] = from_settings({**kind.settings, **PRESETS.get(name, {}), **changed})
     return pd.DataFrame(
         [
             {"Setting": s.name, **{name: str(getattr(c, s.name)) for name, c in columns.items()}, "Meaning": s.meaning}

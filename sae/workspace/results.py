@@ -84,11 +84,9 @@ class WorkspaceStore:
             run.id,
             run.factors,
             {
-                "architecture": "topk",
+                "architecture": run.config.architecture,
                 "d_in": self.data.slice.x.shape[1],
-                "d_sae": run.config.d_sae,
-                "k": run.config.k,
-                "selection": run.config.selection,
+                **run.config.model(),
             },
             run.config.as_dict(),
         )
@@ -182,6 +180,7 @@ class WorkspaceStore:
                 "metrics": result.metrics,
                 "intervals": result.intervals,
                 "baselines": result.baselines,
+                "training": result.training,
                 "slice": self.data.facts,
                 "train_seconds": round(result.train_seconds, 3),
                 "seconds": round(result.seconds, 3),

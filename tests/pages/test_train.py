@@ -169,7 +169,7 @@ def test_numbers_are_read_as_people_write_them():
 
 
 def test_every_setting_is_offered_with_its_meaning():
-    found = {setting.name: setting for setting in settings()}
+    found = {setting.name: setting for setting in settings("topk")}
     assert found["selection"].choices == ("signed", "magnitude")
     assert "signed" in found["selection"].meaning
     assert found["epochs"].kind is int

@@ -6,11 +6,11 @@ import torch
 
 from sae.common.errors import Cancelled
 from sae.common.row_reader import RowBlocks, RowReader, sample
-from sae.training.config import TrainingConfig
 from sae.training.group import build
 from sae.training.loop import step_through, train
 from sae.training.rows import ResidentRows, moments_of
 from sae.training.streamed_rows import StreamedRows, chunk_rows_for
+from sae.training.topk_config import TopKConfig
 from sae.training.training import Training, begun
 
 
@@ -105,7 +105,7 @@ def test_batches_from_any_number_on_equal_the_end_of_the_epoch(stored, size, chu
 
 def test_a_run_that_was_stopped_anywhere_ends_with_the_same_weights(stored, tmp_path):
     """At one thread, stopped at random steps, each in the middle of an epoch and mostly in the middle of a buffer."""
-    config = TrainingConfig(d_sae=40, k=4, epochs=4, batch_size=32, chunk_rows=16)
+    config = TopKConfig(d_sae=40, k=4, epochs=4, batch_size=32, chunk_rows=16)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -132,9 +132,9 @@ def test_a_run_that_was_stopped_anywhere_ends_with_the_same_weights(stored, tmp_
 def test_runs_that_share_buffers_equal_themselves_alone(stored, tmp_path):
     """Different sizes, K and epochs; one goes on from the middle of its second epoch, and all are stopped once."""
     configs = [
-        TrainingConfig(d_sae=40, k=4, epochs=3, batch_size=64, chunk_rows=16),
-        TrainingConfig(d_sae=24, k=2, epochs=3, batch_size=64, chunk_rows=16),
-        TrainingConfig(d_sae=30, k=3, epochs=2, batch_size=64, chunk_rows=16),
+        TopKConfig(d_sae=40, k=4, epochs=3, batch_size=64, chunk_rows=16),
+        TopKConfig(d_sae=24, k=2, epochs=3, batch_size=64, chunk_rows=16),
+        TopKConfig(d_sae=30, k=3, epochs=2, batch_size=64, chunk_rows=16),
     ]
     alone = [train([config], streamed(stored))[0].model for config in configs]
     paths = [tmp_path / f"{number}.safetensors" for number in range(3)]

@@ -7,10 +7,11 @@ from torch import nn
 
 from sae.common.errors import Cancelled, UserError
 from sae.experiments.presets import PRESETS
-from sae.training.config import TrainingConfig, from_settings
+from sae.training.config import from_settings
 from sae.training.loop import train
 from sae.training.rows import ResidentRows, row_order
 from sae.training.sparse import SparseTrainer
+from sae.training.topk_config import TopKConfig
 
 
 def train_one(config, x, x_validation=None, *, checkpoint=None, watch=lambda fraction, history: None):
@@ -102,7 +103,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(x, tmp_path, preset):
 
 def test_a_checkpoint_of_another_configuration_or_a_broken_one_is_not_used(x, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    other = TrainingConfig(d_sae=40, k=4, epochs=4, batch_size=64, lr=1e-2)
+    other = TopKConfig(d_sae=40, k=4, epochs=4, batch_size=64, lr=1e-2)
 
     def stop(fraction, history):
         if fraction > 0.5:
@@ -110,7 +111,7 @@ def test_a_checkpoint_of_another_configuration_or_a_broken_one_is_not_used(x, tm
 
     with pytest.raises(Cancelled):
         train_one(other, x, checkpoint=path, watch=stop)
-    config = TrainingConfig(d_sae=40, k=4, epochs=4, batch_size=64)
+    config = TopKConfig(d_sae=40, k=4, epochs=4, batch_size=64)
     fresh = train_one(config, x).model.W_enc
     assert torch.equal(train_one(config, x, checkpoint=path).model.W_enc, fresh)
     path.write_bytes(b"not a checkpoint")
@@ -119,15 +120,14 @@ def test_a_checkpoint_of_another_configuration_or_a_broken_one_is_not_used(x, tm
 
 def test_seeds_differ_and_repeat(x):
     first, second, again = (
-        train_one(TrainingConfig(d_sae=20, k=3, epochs=1, batch_size=64, seed=seed), x).model.W_enc
-        for seed in (0, 1, 0)
+        train_one(TopKConfig(d_sae=20, k=3, epochs=1, batch_size=64, seed=seed), x).model.W_enc for seed in (0, 1, 0)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
 
 
 def test_the_rate_decays_to_nothing():
-    config = TrainingConfig(d_sae=8, k=2, epochs=10, batch_size=10, lr_schedule="linear", lr=1e-2)
+    config = TopKConfig(d_sae=8, k=2, epochs=10, batch_size=10, lr_schedule="linear", lr=1e-2)
     trainer = SparseTrainer(config, ResidentRows(torch.randn(100, 3, generator=torch.Generator().manual_seed(0))))
     rates = [trainer.learning_rate(step) for step in range(trainer.total_steps)]
     np.testing.assert_allclose(rates, np.linspace(1e-2, 0, 101)[:-1], atol=1e-12)
@@ -158,7 +158,7 @@ def test_settings_may_come_as_text():
 @pytest.mark.parametrize("subtract", [True, False])
 def test_input_scaling_folds_back_exactly(x, subtract):
     """The stored model on raw rows against the trained one on the rows that training saw, computed by hand."""
-    config = TrainingConfig(d_sae=30, k=4, epochs=3, batch_size=64, subtract_b_dec=subtract)
+    config = TopKConfig(d_sae=30, k=4, epochs=3, batch_size=64, subtract_b_dec=subtract)
     trainer = SparseTrainer(config, ResidentRows(x))
     for batch in x.split(64):
         trainer.step(batch)
@@ -178,7 +178,7 @@ def test_input_scaling_folds_back_exactly(x, subtract):
 def test_the_data_start_reconstructs_like_pca_before_any_step(x):
     from sae.training.start import data_directions, principal_directions
 
-    config = TrainingConfig(d_sae=30, k=4)
+    config = TopKConfig(d_sae=30, k=4)
     directions = data_directions(config, ResidentRows(x), None, torch.Generator().manual_seed(0))
     centred = (x - x.mean(0)).double()
     principal = principal_directions(ResidentRows(x))
@@ -196,5 +196,5 @@ def test_the_data_start_reconstructs_like_pca_before_any_step(x):
 
 
 def test_more_features_than_rows_still_start(x):
-    trained = train_one(TrainingConfig(d_sae=64, k=2, epochs=1, batch_size=8), x[:20])
+    trained = train_one(TopKConfig(d_sae=64, k=2, epochs=1, batch_size=8), x[:20])
     assert torch.isfinite(trained.model.W_dec).all()

@@ -22,6 +22,7 @@ from sae.ui.tables import as_shown
 
 SPECS = [
     {"factors": {"preset": ["corrected"], "d_sae": [512, 1024], "k": [5, 20], "seed": [0, 1, 2]}, "settings": {}},
+    {"factors": {"layer": [0, 2], "position": [1], "alpha": [0.1, 1], "rounding": ["topk"]}, "settings": {}},
     {"factors": {"k": [5]}, "settings": {"epochs": "5", "lr": "0.001"}, "layer": 9, "position": 3},
 ]
 
