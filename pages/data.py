@@ -103,9 +103,11 @@ def delete(name: str) -> None:
 def problems(activations: Activations) -> None:
     """A searchable table of the examples, one of them opened."""
     table = data_view.problems_table(activations)
+    one, several = data_view.nouns(activations)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=300):
-            text = pick_text("Search", name="q", placeholder="Words of the question or the answers")
+            words = "Words of the term or its concept" if one == "term" else "Words of the question or the answers"
+            text = pick_text("Search", name="q", placeholder=words)
         with st.container(width=150):
             splits = [ANY, *table["split"].dropna().unique()]
             split = pick_choice("Split", splits, name="of_split", default=ANY)
@@ -128,7 +130,7 @@ def problems(activations: Activations) -> None:
                 )
     found = data_view.chosen_problems(table, text, split or ANY, steps, right)
     if found.empty:
-        st.caption("No problem fits.")
+        st.caption(f"No {one} fits.")
         return
     left, side = st.columns([8, 5], gap="medium")
     with left:
@@ -141,11 +143,13 @@ def problems(activations: Activations) -> None:
             if rows:
                 address.choose(example=int(shown["example"].iloc[rows[0]]))
 
-        st.caption(f"{count(len(found))} of {count(len(table))} problems. Tick one to open it.")
+        st.caption(f"{count(len(found))} of {count(len(table))} {several}. Tick one to open it.")
         st.dataframe(
             shown, hide_index=True, key=key, on_select=opened, selection_mode="single-row", height=440,
             column_config={
-                "example": config.NumberColumn("No.", width=55), "question": config.TextColumn("Question", width=315),
+                "example": config.NumberColumn("No.", width=55),
+                "question": config.TextColumn("Term" if one == "term" else "Question", width=315),
+                "concept_name": config.TextColumn("Concept", width=230), "term": config.TextColumn("Is", width=120),
                 "n_steps": config.NumberColumn("Steps", width=50),
                 "final_answer": config.TextColumn("Answer", width=65),
                 "model_answer": config.TextColumn("Model's", width=70),
@@ -158,16 +162,19 @@ def problems(activations: Activations) -> None:
         if asked is not None and asked.isdecimal() and int(asked) < len(table):
             line = table.iloc[int(asked)]
         elif asked is not None:
-            page.note(f"There is no problem {asked!r} here: they are numbered 0 to {len(table) - 1}.")
-        one_problem(line)
+            page.note(f"There is no {one} {asked!r} here: they are numbered 0 to {len(table) - 1}.")
+        one_problem(line, one)
     if activations.is_thoughts:
         thought_overview.chips(line)
 
 
-def one_problem(line: Any) -> None:
-    """A problem with its steps and answers. Its text is whatever the data set holds: shown as plain text."""
+def one_problem(line: Any, noun: str = "problem") -> None:
+    """A problem with its steps and answers, or a term with its concept.
+
+    Its text is whatever the data set holds: shown as plain text.
+    """
     with st.container(border=True, key="problem"):
-        st.caption(f"Problem {line['example']}, {line['split']}")
+        st.caption(f"{noun.capitalize()} {line['example']}, {line['split']}")
         if isinstance(line.get("question"), str):
             st.text(line["question"])
         if steps := data_view.steps_of(line):

@@ -153,7 +153,11 @@ def show(options: argparse.Namespace) -> None:
     if skipped := activations.manifest.get("skipped"):
         said.append(f"{len(skipped):,} problems skipped; the first, {skipped[0]['example']}: {skipped[0]['reason']}")
     problems = activations.manifest.get("problems") or {}
-    said += [one for part in (problems, problems.get("test") or {}) if (one := unread_text(part.get("unread")))]
+    if problems.get("kind") == "ontology":
+        left = problems.get("unread") or []
+        said += [f"{len(left):,} left out: {left[0]}" + ("; ..." if len(left) > 1 else "")] if left else []
+    else:
+        said += [one for part in (problems, problems.get("test") or {}) if (one := unread_text(part.get("unread")))]
     emit(options, activations.manifest, "\n".join(said))
 
 

@@ -10,6 +10,8 @@ import streamlit as st
 
 from sae.common.errors import UserError
 from sae.common.files import check_name
+from sae.language_models import minilm
+from sae.problems.concepts import hpo_is_here
 from sae.ui import page, role
 from sae.ui.commands import keep_uploads
 from sae.ui.pickers import pick_choice, pick_switch, pick_text
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 PROBLEMS = {"generated": "Generated problems", "gsm8k": "GSM8K from the hub", "gsm8k:test": "GSM8K test from the hub",
             "file": "A JSONL file"}  # fmt: skip
+_HPO = {"hpo": "Terms of the HPO"}
+_POSITIONS = {"last": "Last token", "all": "All tokens", "pooled": "Mean over tokens"}
 _FINAL_NORM = {"before": "Before the final norm", "after": "After it"}
 
 
@@ -38,20 +42,23 @@ def form(workspace: Workspace, free_name: Callable[[str], str]) -> None:
         model = _field(
             330, "Language model", name="model", default="smollm2-135m",
             help="smollm2-135m, a CODI model that ships, a hub id such as HuggingFaceTB/SmolLM2-135M or "
-            "zen-E/CODI-gpt2, or a folder on the server.",
+            "zen-E/CODI-gpt2, or a folder on the server. For means over tokens also any text encoder, such as minilm "
+            "(an optional package).",
         )  # fmt: skip
-        where = _thoughts() if _is_codi(model) else _tokens()
+        where = _thoughts() if _is_codi(model) else _tokens(model)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         source, upload = _pick_problems()
         limit = ""
         if not source.startswith("generated"):
             limit = _field(120, "At most", name="limit", placeholder="all", help="Only the first so many problems.")
-        test = _field(
-            260, "Test problems", name="test_problems", placeholder="none",
-            help="More problems, kept as the split test: gsm8k:test, generated:500 (drawn with another seed), "
-            "generated:500:unseen-numbers, or a JSONL file on the server. The others are split 80 to 20 as always.",
-        )  # fmt: skip
-        if where["positions"] != "thoughts":
+        test = ""
+        if source not in _HPO:
+            test = _field(
+                260, "Test problems", name="test_problems", placeholder="none",
+                help="More problems, kept as the split test: gsm8k:test, generated:500 (drawn with another seed), "
+                "generated:500:unseen-numbers, or a JSONL file on the server. The others are split 80 to 20 as always.",
+            )  # fmt: skip
+        if where["positions"] not in ("thoughts", "pooled"):
             where["answers"] = pick_switch(
                 "Answers",
                 name="answers",
@@ -88,12 +95,13 @@ def form(workspace: Workspace, free_name: Callable[[str], str]) -> None:
 
 def cost_text(cost: dict[str, Any]) -> str:
     """What `estimate_capture` found, for people."""
-    layers = len(cost["layers"])
+    layers = len(cost["layers"] or [])
     steps = f" × {len(cost['steps'])} {plural(len(cost['steps']), 'step')}" if cost["steps"] else ""
     skipped = f" ({count(cost['skipped'])} of them can't be read)" if cost["skipped"] else ""
     took = f", about **{seconds_text(cost['seconds'])}**" if cost["seconds"] is not None else ""
+    where = f", {layers} {plural(layers, 'layer')}{steps}" if layers else ", a row each"
     return (
-        f"{count(cost['examples'])} problems{skipped}, {layers} {plural(layers, 'layer')}{steps}: "
+        f"{count(cost['examples'])} problems{skipped}{where}: "
         f"{count(cost['rows'])} rows of {count(cost['d_in'])} dimensions in {cost['dtype']}, "
         f"**{bytes_text(cost['bytes'])}** on the disk{took}"
     )
@@ -108,20 +116,22 @@ def _is_codi(model: str) -> bool:
         return False
 
 
-def _tokens() -> dict[str, Any]:
-    """Where an ordinary language model is read."""
-    layers = _field(
-        130, "Layers", name="layers", default="9",
-        help="Blocks whose output is kept, counted from 0, with commas between; or all.",
-    )  # fmt: skip
+def _tokens(model: str) -> dict[str, Any]:
+    """Where an ordinary language model is read, or that an encoder gives one row a text."""
     positions = pick_choice(
         "Positions",
-        ["last", "all"],
+        list(_POSITIONS),
         name="positions",
-        default="last",
+        default="pooled" if model == minilm.NAME else "last",
         look="buttons",
-        format=lambda p: {"last": "Last token", "all": "All tokens"}[p],
+        format=lambda p: _POSITIONS[p],
     )
+    layers = None
+    if positions != "pooled":
+        layers = _field(
+            130, "Layers", name="layers", default="9",
+            help="Blocks whose output is kept, counted from 0, with commas between; or all.",
+        )  # fmt: skip
     text = pick_choice(
         "Text",
         ["question", "question+answer"],
@@ -159,9 +169,10 @@ def _thoughts() -> dict[str, Any]:
 
 def _pick_problems() -> tuple[str, Any]:
     """What is read: a spec as the command line takes it, and an uploaded file if there is one."""
+    offered = PROBLEMS | (_HPO if hpo_is_here() else {})
     with st.container(width=230):
         source = (
-            pick_choice("Problems", list(PROBLEMS), name="problems", default="generated", format=lambda p: PROBLEMS[p])
+            pick_choice("Problems", list(offered), name="problems", default="generated", format=lambda p: offered[p])
             or "generated"
         )
     if source == "generated":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sae.capture.store import Activations, Slice
 
 ANY = "any"
+SEARCHED = ("question", "answer", "model_answer", "concept", "concept_name", "categories")
 RIGHT = {ANY: "any answer", "right": "right", "wrong": "wrong"}
 
 
@@ -31,7 +33,8 @@ def facts(activations: Activations) -> dict[str, str]:
         "Quantisation": str(model.get("quantisation") or ""),
         "Layers": _layers(manifest, model),
         "Read at": _positions(manifest),
-        "Problems": _source(problems),
+        nouns(activations)[1].capitalize(): _source(problems),
+        "Licence of the terms": str(problems.get("licence", "")) if is_terms(activations) else "",
         "Test problems": _source(problems.get("test") or {}),
         "Not read": f"{count(len(problems['unread']))} lines; {problems['unread'][0]}"
         if problems.get("unread")
@@ -49,7 +52,21 @@ def facts(activations: Activations) -> dict[str, str]:
     return {name: text for name, text in found.items() if text}
 
 
+def is_terms(activations: Activations) -> bool:
+    """Whether an example is a term of an ontology: a name or a synonym of a concept."""
+    return (activations.manifest.get("problems") or {}).get("kind") == "ontology"
+
+
+def nouns(activations: Activations) -> tuple[str, str]:
+    """What one example is called, and several."""
+    return ("term", "terms") if is_terms(activations) else ("problem", "problems")
+
+
 def _source(problems: dict[str, Any]) -> str:
+    if problems.get("kind") == "ontology":
+        release = f" {problems['version']}" if problems.get("version") else ""
+        concepts = f" of {count(problems['concepts'])} concepts" if problems.get("concepts") else ""
+        return f"{count(problems['n'])}{concepts}, {problems['name']}{release}"
     return " ".join(str(problems[key]) for key in ("kind", "name", "n", "path") if problems.get(key))
 
 
@@ -67,6 +84,8 @@ def _layers(manifest: dict[str, Any], model: dict[str, Any]) -> str:
 
 
 def _positions(manifest: dict[str, Any]) -> str:
+    if manifest.get("positions") == "pooled":
+        return str(manifest.get("site", ""))
     if manifest.get("positions") == "thoughts":
         return ", ".join(step_name(step) for step in manifest.get("steps") or []) + " (continuous thoughts)"
     where = {"last": "last token", "all": "every token"}.get(str(manifest.get("positions")), "")
@@ -159,7 +178,15 @@ def labels_of(line: pd.Series) -> dict[str, str]:
     import pandas as pd
 
     shown = {"example", "question", "answer", "model_answer", "split", "steps", "correct", "thoughts"}
-    return {str(name): str(value) for name, value in line.items() if name not in shown and not pd.isna(value)}
+    return {str(name): _listed(str(value)) for name, value in line.items() if name not in shown and not pd.isna(value)}
+
+
+def _listed(text: str) -> str:
+    """A list in JSON as its items with commas between; anything else as it is."""
+    if text.startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return ", ".join(str(item) for item in json.loads(text))
+    return text
 
 
 def problems_table(activations: Activations) -> pd.DataFrame:
@@ -184,7 +211,7 @@ def chosen_problems(
 ) -> pd.DataFrame:
     """The problems that hold every word of `text`, of a split, a number of steps, answered right or wrong."""
     if text.strip():
-        where = [name for name in ("question", "answer", "model_answer") if name in table] or ["example"]
+        where = [name for name in SEARCHED if name in table] or ["example"]
         joined = table[where].astype(str).agg("\n".join, axis=1).str.lower()
         for word in text.lower().split():
             table = table[joined.loc[table.index].str.contains(word, regex=False)]
@@ -199,7 +226,17 @@ def chosen_problems(
 
 def shown_problems(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of the list."""
-    wanted = ("example", "question", "n_steps", "final_answer", "model_answer", "correct", "split")
+    wanted = (
+        "example",
+        "question",
+        "concept_name",
+        "term",
+        "n_steps",
+        "final_answer",
+        "model_answer",
+        "correct",
+        "split",
+    )
     shown = table[[name for name in wanted if name in table and table[name].notna().any()]].copy()
     if "question" in shown:
         shown["question"] = shown["question"].astype(str).str.slice(0, 300)

@@ -14,8 +14,10 @@ from sae.workspace import Workspace
 from sae.workspace.captures import capture, checked
 from sae.workspace.start import estimate_capture
 from tests.language_models.codi import tiny
+from tests.language_models.tiny_encoder import make_encoder
 from tests.pages.conftest import N
 from tests.pages.test_home import words
+from tests.problems.test_concepts import OBO
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +234,73 @@ def test_import_takes_an_array_and_refuses_nan(open_page, workspace, tmp_path):
     next(button for button in at.button if button.label == "Import").click().run()
     assert not at.error
     assert [manifest["name"] for manifest in Workspace(workspace).activations()] == ["good"]
+
+
+@pytest.fixture(scope="module")
+def terms(tmp_path_factory):
+    """A workspace with the embedded terms of a small ontology. Not to be written to."""
+    from sae.common.progress import Silent
+
+    workspace = Workspace(tmp_path_factory.mktemp("terms") / "workspace")
+    path = tmp_path_factory.mktemp("ontology") / "small.obo"
+    path.write_text(OBO, encoding="utf-8")
+    encoder = make_encoder(tmp_path_factory.mktemp("models") / "encoder")
+    spec = {"name": "terms", "model": str(encoder), "problems": str(path), "positions": "pooled"}
+    capture(spec, workspace.activations_folder("terms"), "cpu", Silent())
+    return workspace
+
+
+def test_what_embedded_terms_are(open_page, terms):
+    at = open_page("data", terms.root)
+    assert not at.exception and "7 concepts" in str(at.table[0].value)
+    shown = data_view.facts(terms.open_activations("terms"))
+    assert shown["Terms"] == "10 of 7 concepts, Human Phenotype Ontology hp/releases/2025-01-16"
+    assert (
+        shown["Read at"].startswith("mean over the tokens of the last layer") and "Euclidean norm" in shown["Read at"]
+    )
+    assert shown["Licence of the terms"] == "https://hpo.jax.org/app/license" and "Layers" not in shown
+    assert "'asd' names 2 concepts" in shown["Not read"] and shown["Split by"].startswith("group")
+
+
+def test_terms_are_browsed_by_their_concepts(open_page, terms):
+    at = open_page("data", terms.root, show="problems", example="8")
+    assert not at.exception
+    said = words(at)
+    assert "10 of 10 terms" in said and "Term 8, " in said and "Question" not in said
+    assert "**Steps**" not in said and "answer" not in said.lower()
+    table = at.dataframe[0].value
+    assert table["concept_name"].tolist()[7:] == ["Odd skull", "Odd skull", "Odder skull"]
+    assert "n_steps" not in table and "final_answer" not in table
+    labels = next(text.value for text in at.text if "concept_name" in text.value)
+    assert "categories: Abnormality of the skeleton, Abnormality of the nervous system" in labels
+    at = open_page("data", terms.root, show="problems", q="nervous odd skulls")
+    assert at.dataframe[0].value["question"].tolist() == ["Odd skulls"]  # the branch is in its categories
+
+
+def test_terms_and_means_are_offered_where_their_packages_are(open_page, workspace, no_supervisor, monkeypatch):
+    monkeypatch.setattr("sae.problems.concepts.find_spec", lambda name: None)
+    at = open_page("data", workspace, show="capture")
+    assert not any("HPO" in str(option) for box in at.selectbox for option in box.options)
+    monkeypatch.setattr("sae.problems.concepts.find_spec", lambda name: object())
+    at = open_page("data", workspace, show="capture", model="minilm", problems="hpo", name="hpo", limit="50")
+    assert not at.exception and not at.toggle
+    labels = {field.label for field in at.text_input}
+    assert "Layers" not in labels and "Test problems" not in labels
+    next(button for button in at.button if button.label == "Capture").click().run()
+    assert not at.exception and not at.error
+    (job,) = Workspace(workspace).jobs.all()
+    asked = {
+        "model": "minilm",
+        "problems": "hpo",
+        "positions": "pooled",
+        "layers": None,
+        "limit": 50,
+        "dtype": "float32",
+    }
+    assert asked.items() <= job.spec.items()
+
+
+def test_the_cost_of_means():
+    cost = {"examples": 10, "skipped": 0, "layers": None, "steps": None, "rows": 10, "d_in": 32, "dtype": "float32",
+            "bytes": 1280, "seconds": None}  # fmt: skip
+    assert capture_form.cost_text(cost).startswith("10 problems, a row each: 10 rows of 32 dimensions")
