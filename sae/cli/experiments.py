@@ -138,6 +138,8 @@ def run_experiment(options: argparse.Namespace) -> None:
 
     workspace = workspace_of(options)
     if options.kind in MEASUREMENTS:
+        if options.processes != 1:
+            raise UserError(f"--processes {options.processes} is for training; {options.kind} measures: leave it out")
         job = start_measurement(workspace, measurement_spec_of(options), device=options.device)
     else:
         spec = spec_of(options, options.name)
