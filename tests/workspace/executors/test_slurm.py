@@ -65,7 +65,7 @@ def test_a_sweep_goes_on_without_its_supervisor_and_is_followed_by_the_next(
 def test_a_cancelled_sweep_stops_and_goes_on_to_the_same_weights(
     filled: Workspace, calm: Workspace, supervisor: Any, tmp_path: Path
 ) -> None:
-    wanted = sweep(epochs=80, d_sae=(48,))
+    wanted = sweep(epochs=80, d_sae=(48,), k=(4,))
     run_experiment(calm, wanted, "cpu", JobProgress(tmp_path / "progress"))
     configure(filled, "slurm", HERE)
     job = start_experiment(filled, wanted)
