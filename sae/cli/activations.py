@@ -1,4 +1,4 @@
-"""`capture`, and `activations import | list | show | delete`."""
+"""`capture`, and `activations import | planted | list | show | delete`."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--name", required=True, metavar="NAME")
     one.set_defaults(run=import_array)
+    one = actions.add_parser("planted", parents=[common], help="make activations of known concepts, to check against")
+    one.add_argument("--name", required=True, metavar="NAME")
+    for option, default, text in (
+        ("rows", 10_000, "how many"),
+        ("d-in", 64, "dimensions"),
+        ("concepts", 128, "directions that rows are sums of"),
+        ("k", 4, "different concepts of a row"),
+        ("branches", 8, "parents of the concepts"),
+        ("terms", 2, "rows with the same concepts, which stay on one side of the split"),
+        ("seed", 0, "everything follows from it"),
+    ):
+        one.add_argument(f"--{option}", type=int, default=default, metavar="N", help=f"{text} (default {default})")
+    one.add_argument("--noise", type=float, default=0.1, metavar="X", help="share of a row's norm (default 0.1)")
+    one.set_defaults(run=plant)
     one = actions.add_parser("list", parents=[common], help="all activations")
     one.set_defaults(run=list_activations)
     for name, run, text in (("show", show, "what they are"), ("delete", delete, "delete them")):
@@ -125,6 +139,15 @@ def import_array(options: argparse.Namespace) -> None:
     import_activations(
         options.file, workspace.activations_folder(options.name), name=options.name, examples=options.examples
     )
+    show(options)
+
+
+def plant(options: argparse.Namespace) -> None:
+    from sae.capture.planted import Planting, plant_activations
+
+    names = ("rows", "d_in", "concepts", "k", "branches", "terms", "noise", "seed")
+    planting = Planting(**{name: getattr(options, name) for name in names})
+    plant_activations(planting, workspace_of(options).activations_folder(options.name), name=options.name)
     show(options)
 
 
