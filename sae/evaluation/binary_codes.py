@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 def row_figures(model: Binary, x: np.ndarray | Tensor, train_mean: np.ndarray, device: str = "cpu") -> dict:
     """Figures of each row [n], float64, by name: what `binary_metrics` averages; x [n, d_in] may be a memory map."""
     import torch
+    from torch.nn.functional import cosine_similarity
 
-    from sae.objectives.cosine_alignment import cosine_distance
+    def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
+        return 1 - cosine_similarity(a, b, dim=-1)
 
     model = model.to(device)
     mean = torch.as_tensor(train_mean, dtype=torch.float32, device=device)
