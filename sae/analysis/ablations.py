@@ -69,8 +69,8 @@ def differences(
     Returns:
         A line a level and metric: the ablated factors, metric, baseline and level (means over the seeds that count),
         difference, low, high, n (seeds), p of the paired t-test (NaN with one seed, and where all seeds differ by
-        the same: there is no spread to test against), q by Benjamini and Hochberg over all lines, one without p
-        counting as p = 1.
+        the same: there is no spread to test against), q by Benjamini and Hochberg over all
+        lines with two seeds or more, one without p counting as p = 1.
 
     Raises:
         UserError: if the table lacks a factor.
@@ -218,5 +218,5 @@ def _with_q(lines: list[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame
     p = found["p"].to_numpy(float)
     tested = np.isfinite(p)
     found["q"] = np.nan
-    found.loc[tested, "q"] = benjamini_hochberg(p[tested], tests=len(p))
+    found.loc[tested, "q"] = benjamini_hochberg(p[tested], tests=int((found["n"] > 1).sum()))
     return found

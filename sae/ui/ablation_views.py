@@ -62,7 +62,7 @@ def pick(workspace: Workspace) -> tuple[Shown, str] | None:
 def nothing(workspace: Workspace) -> None:
     """Why there is nothing to see yet, and what starts it."""
     first = next((kind for kind in ABOUT if KINDS[kind].baseline), ABOUT[0])
-    titles = ", ".join(KINDS[name].title.lower() for name in ABOUT)
+    titles = "; ".join(KINDS[name].title for name in ABOUT)
     empty.empty(
         "No ablation yet",
         f"An ablation trains SAEs with one part changed at a time, over several seeds: {plain(titles)}.",
@@ -80,7 +80,7 @@ def nothing(workspace: Workspace) -> None:
                 words += [f"--{name}", str(value)] if value is not None else []
     else:
         words += ["--activations", "NAME"]
-    st.code(shlex.join([*words, "--name", "alpha", "--seeds", "3"]), language=None, wrap_lines=True)
+    st.code(shlex.join([*words, "--name", "ablation", "--seeds", "3"]), language=None, wrap_lines=True)
 
 
 def show(shown: Shown, view: str) -> None:

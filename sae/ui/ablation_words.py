@@ -13,6 +13,7 @@ from sae.ui.ablation_data import level_name
 from sae.ui.words import count, plural
 
 SIGNIFICANT = 0.05
+MOST_NAMED = 3  # further metrics of a level that moved
 
 
 def short(metric: str) -> str:
@@ -66,12 +67,12 @@ def headline(lines: pd.DataFrame, metric: str, baseline: str, seeds: int) -> str
     lower, higher = int((moved & (value < 0)).sum()), int((moved & (value > 0)).sum())
     sides = ((lower, "lower"), (higher, "higher"))
     ends = [f"{n} {'has' if n == 1 else 'have'} a {word} {short(metric)}" for n, word in sides if n]
-    said = " and ".join(ends) if ends else f"none has another {short(metric)}"
+    made = f"(q < {SIGNIFICANT} over {count(int((lines['n'] > 1).sum()))} comparisons)"
+    if not ends:
+        return f"By {short(metric)} these seeds tell no level apart from {baseline} {made}."
     rest = len(mine) - lower - higher
-    return (
-        f"Of {len(mine)} {plural(len(mine), 'level')} {said} than {baseline} "
-        f"(q < {SIGNIFICANT} over {count(len(lines))} comparisons)"
-        + (f"; these seeds can't tell {rest} apart from it." if rest and ends else ".")
+    return f"Of {len(mine)} {plural(len(mine), 'level')} {' and '.join(ends)} than {baseline} {made}" + (
+        f"; these seeds can't tell {rest} apart from it." if rest else "."
     )
 
 
@@ -89,10 +90,13 @@ def level_lines(lines: pd.DataFrame, ablated: Sequence[str], metric: str) -> lis
         if line["n"] > 1 and not beyond(mine)[0] and line["low"] != line["high"]:
             inside = line["low"] <= 0 <= line["high"]
             said += ", within the seeds' spread" if inside else f", though q is {line['q']:.2f}"
-        rest = part[beyond(part) & (part["metric"] != metric)]
+        rest = part[beyond(part) & (part["metric"] != metric)].sort_values("q", kind="stable")
         moved = [
-            f"{short(m)} {size(d, metric_kind(m))}" for m, d in rest[["metric", "difference"]].itertuples(index=False)
+            f"{short(other)} {size(by, metric_kind(other))}"
+            for other, by in rest[["metric", "difference"]].itertuples(index=False)
         ]
+        if len(moved) > MOST_NAMED:
+            moved = [*moved[:MOST_NAMED], f"and {len(moved) - MOST_NAMED} more in the table"]
         found.append(f"{said}; {', '.join(moved)}." if moved else f"{said}.")
     return found
 
