@@ -8,7 +8,7 @@ from sae.ui import address, entry, role, style
 
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
-    "Experiments": {"grid": "Grid", "run": "Run", "thoughts": "Thoughts", "claims": "Claims"},
+    "Experiments": {"grid": "Grid", "run": "Run", "thoughts": "Thoughts", "ablations": "Ablations", "claims": "Claims"},
     "Features": {"features": "Features", "pairs": "Pairs", "wrong": "Right or wrong"},
 }
 

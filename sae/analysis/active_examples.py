@@ -93,6 +93,21 @@ def active_examples(codes: FeatureActivations, example: np.ndarray, n_examples: 
     return ActiveExamples(indptr, key % max(n_examples, 1), value, n_examples)
 
 
+def group_numbers(n: int, group: np.ndarray | None) -> np.ndarray:
+    """int64 [n], the group of each of n examples, counted from 0; one without a group (None, NaN) is one by itself.
+
+    Args:
+        group: [n]; None: every example is its own.
+    """
+    import pandas as pd
+
+    number = np.arange(n)
+    if group is None:
+        return number
+    code, _ = pd.factorize(np.asarray(group, object))
+    return np.unique(np.where(code >= 0, code, n + number), return_inverse=True)[1]
+
+
 def halves(present: np.ndarray, group: np.ndarray | None = None, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Two halves of the examples that are present, bool [n_examples] each; a group stays on one side.
 
@@ -102,13 +117,8 @@ def halves(present: np.ndarray, group: np.ndarray | None = None, seed: int = 0) 
     Raises:
         UserError: if there are fewer than two groups.
     """
-    import pandas as pd
-
     here = np.flatnonzero(present)
-    number = np.arange(len(here))
-    if group is not None:
-        code, _ = pd.factorize(np.asarray(group, object)[here])
-        number = np.unique(np.where(code >= 0, code, len(here) + number), return_inverse=True)[1]
+    number = group_numbers(len(here), None if group is None else np.asarray(group, object)[here])
     sizes = np.bincount(number)
     if len(sizes) < 2:
         raise UserError(f"{len(here)} examples of {len(sizes)} group can't be halved: two groups are needed at least")

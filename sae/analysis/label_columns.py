@@ -37,6 +37,24 @@ _NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:\.\d{1,15
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Which labels are used: those of enough examples, neither too rare nor too common, of columns with few values.
+
+    Attributes:
+        least_examples: with the label. lowest_rate, highest_rate: share of the examples with it.
+        most_values: of a column; one with more is an identifier or a measurement.
+        rare_first: values of too few examples are dropped before the values of a column are counted, so that an
+            ontology's ids, of which most are rare, are labels too.
+    """
+
+    least_examples: int = LEAST_EXAMPLES
+    lowest_rate: float = LOWEST_RATE
+    highest_rate: float = HIGHEST_RATE
+    most_values: int = MOST_VALUES
+    rare_first: bool = False
+
+
+@dataclass(frozen=True)
 class Labels:
     """Labels of n examples.
 
@@ -60,17 +78,19 @@ class Labels:
         return int(self.table["used"].sum())
 
 
-def labels_of(examples: pd.DataFrame, present: np.ndarray | None = None) -> Labels:
+def labels_of(examples: pd.DataFrame, present: np.ndarray | None = None, limits: Limits | None = None) -> Labels:
     """Every label of the examples, with those that can't distinguish features marked as not used.
 
     Not used are labels of fewer than 20 examples, of under 1 % or over 95 % of them, and of columns with more than
-    200 values.
+    200 values, unless `limits` says otherwise.
 
     Args:
         examples: one line an example.
         present: bool [n_examples], which examples have rows at all; None: all. The others have no labels.
     """
     from scipy.sparse import csc_matrix
+
+    limits = limits or Limits()
 
     here = np.ones(len(examples), bool) if present is None else np.asarray(present, bool)
     families = [family for family in _families(examples.reset_index(drop=True)) if family is not None]
@@ -81,10 +101,12 @@ def labels_of(examples: pd.DataFrame, present: np.ndarray | None = None) -> Labe
         having = {name: found[known[found]] for name, found in family.having.items()}
         having = {name: found for name, found in having.items() if len(found)}
         n = int(known.sum())
+        if family.limited and limits.rare_first:
+            having = {name: found for name, found in having.items() if len(found) >= limits.least_examples}
         if not having:
             continue
-        if family.limited and len(having) > MOST_VALUES:  # an identifier or a measurement: one line says so
-            lines.append(_line(family, family.name, 0, n, False, len(having)))
+        if family.limited and len(having) > limits.most_values:  # an identifier or a measurement: one line says so
+            lines.append(_line(family, family.name, 0, n, False, len(having), limits))
             starts.append(starts[-1])
             masks.append(known)
             mask_of.append(len(masks) - 1)
@@ -98,7 +120,7 @@ def labels_of(examples: pd.DataFrame, present: np.ndarray | None = None) -> Labe
         )
         for name in sorted(having, key=lambda one: (-len(having[one]), one)) if family.by_count else having:
             found = having[name]
-            lines.append(_line(family, name, len(found), n, exclusive, len(having)))
+            lines.append(_line(family, name, len(found), n, exclusive, len(having), limits))
             rows.append(found)
             starts.append(starts[-1] + len(found))
             mask_of.append(len(masks) - 1)
@@ -123,16 +145,18 @@ class _Family:
     limited: bool = False
 
 
-def _line(family: _Family, name: str, n_with: int, n: int, exclusive: bool, values: int) -> dict[str, Any]:
+def _line(
+    family: _Family, name: str, n_with: int, n: int, exclusive: bool, values: int, limits: Limits
+) -> dict[str, Any]:
     rate = n_with / n
-    if family.limited and values > MOST_VALUES:
-        reason = f"{values:,} different values, more than {MOST_VALUES}"
-    elif n_with < LEAST_EXAMPLES:
-        reason = f"fewer than {LEAST_EXAMPLES} examples"
-    elif rate < LOWEST_RATE:
-        reason = f"under {LOWEST_RATE:.0%} of examples"
-    elif rate > HIGHEST_RATE:
-        reason = f"over {HIGHEST_RATE:.0%} of examples"
+    if family.limited and values > limits.most_values:
+        reason = f"{values:,} different values, more than {limits.most_values:,}"
+    elif n_with < limits.least_examples:
+        reason = f"fewer than {limits.least_examples} examples"
+    elif rate < limits.lowest_rate:
+        reason = f"under {limits.lowest_rate:.0%} of examples"
+    elif rate > limits.highest_rate:
+        reason = f"over {limits.highest_rate:.0%} of examples"
     else:
         reason = ""
     line = {"family": family.name, "label": name, "exclusive": exclusive, "n": n, "n_with": n_with}

@@ -10,6 +10,7 @@ from sae.analysis.codes import FeatureActivations
 from sae.common.errors import UserError
 
 _BLOCK = 8192
+_FEW_ROWS = 256  # whose active features' directions are held at once
 
 
 def pre_activation(
@@ -52,10 +53,36 @@ class Nearness:
     positive: float
 
 
-def nearness(codes: FeatureActivations, pre: np.ndarray, k: int | None, signed: bool = True) -> Nearness:
+def weakest_selected(codes: FeatureActivations, x: np.ndarray, W_enc: np.ndarray, b_enc: np.ndarray) -> np.ndarray:
+    """float64 [n_rows]: the least of x @ W_enc + b_enc over the features active on each row; 0 where none is.
+
+    For codes whose values are not pre-activations, as bits are. Shapes as in `pre_activation`.
+    """
+    found = np.zeros(codes.n_rows)
+    columns = np.ascontiguousarray(W_enc.T, np.float32)
+    for start in range(0, codes.n_rows, _FEW_ROWS):
+        ends = codes.row_indptr[start : start + _FEW_ROWS + 1]
+        features = codes.row_features[ends[0] : ends[-1]]
+        counts = np.diff(ends)
+        rows = np.repeat(np.asarray(x[start : start + len(counts)], np.float32), counts, axis=0)
+        pre = np.einsum("ed,ed->e", rows, columns[features]) + b_enc[features]
+        active = counts > 0
+        if active.any():
+            found[start : start + len(counts)][active] = np.minimum.reduceat(pre, (ends[:-1] - ends[0])[active])
+    return found
+
+
+def nearness(
+    codes: FeatureActivations,
+    pre: np.ndarray,
+    k: int | None,
+    signed: bool = True,
+    weakest: np.ndarray | None = None,
+) -> Nearness:
     """Compare the pre-activations `pre` [n_rows] of one feature with the weakest winner of each row.
 
     Args:
+        weakest: of `weakest_selected`, where the codes' values are not pre-activations.
         k: how many features a row selects; None where any positive value fires (ReLU).
         signed: whether the largest signed values win (and only those above 0 fire), or the largest sizes.
 
@@ -64,8 +91,8 @@ def nearness(codes: FeatureActivations, pre: np.ndarray, k: int | None, signed: 
     """
     if np.shape(pre) != (codes.n_rows,):
         raise UserError(f"pre-activations {np.shape(pre)} don't fit {codes.n_rows} rows")
-    needed = np.zeros(codes.n_rows)
-    if k is not None and codes.nnz:
+    needed = np.zeros(codes.n_rows) if weakest is None else weakest
+    if weakest is None and k is not None and codes.nnz:
         counts = np.diff(codes.row_indptr)
         full = counts >= k
         smallest = np.minimum.reduceat(np.abs(codes.row_values), np.minimum(codes.row_indptr[:-1], codes.nnz - 1))

@@ -21,12 +21,18 @@ class Check(NamedTuple):
     found: str
 
 
-def l0_is_k(codes: FeatureActivations, k: int | None) -> Check:
-    """No row has more than K active features; a row may have fewer where fewer are positive."""
+def l0_is_k(codes: FeatureActivations, k: int | None, held: bool = True) -> Check:
+    """No row has more than K active features; a row may have fewer where fewer are positive.
+
+    Args:
+        held: whether the architecture keeps to K; a code that is rounded at a threshold only aims at it.
+    """
     counts = np.diff(codes.row_indptr)
     found = f"mean {counts.mean():.2f}, largest {counts.max():,}" if len(counts) else "no rows"
     if k is None:
         return Check("At most K features a row", None, f"{found}; this architecture has no K")
+    if not held:
+        return Check("At most K features a row", None, f"{found}; K = {k:,} is aimed at and not held")
     exact = float((counts == k).mean()) if len(counts) else 0.0
     return Check(
         "At most K features a row", bool((counts <= k).all()), f"{found}; exactly K on {100 * exact:.1f} % of rows"
@@ -38,7 +44,7 @@ def unit_decoder(W_dec: np.ndarray, held: bool) -> Check:
     norms = np.linalg.norm(W_dec.astype(np.float64), axis=1)
     found = f"{norms.min():.4f} to {norms.max():.4f}"
     if not held:
-        return Check("Decoder rows at unit norm", None, f"{found}; this recipe does not hold them there")
+        return Check("Decoder rows at unit norm", None, f"{found}; this training does not hold them there")
     return Check("Decoder rows at unit norm", bool((np.abs(norms - 1) <= NORM_TOLERANCE).all()), found)
 
 

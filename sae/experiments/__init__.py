@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from sae.common.errors import UserError
+from sae.experiments.concepts import CONCEPTS
 from sae.experiments.cosine import COSINE
+from sae.experiments.equal_bits import EQUAL_BITS
 from sae.experiments.error_prediction import ERROR_PREDICTION
 from sae.experiments.layer_position_sweep import LAYER_POSITION_SWEEP
 from sae.experiments.measurement import Measurement
@@ -15,7 +17,9 @@ from sae.experiments.topk_grid import TOPK_GRID
 #: Experiments that train SAEs.
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, *COSINE)}
 #: Experiments that measure the SAEs of others.
-MEASUREMENTS: dict[str, Measurement] = {kind.name: kind for kind in (ERROR_PREDICTION, PATCHING, SPECIFICITY)}
+MEASUREMENTS: dict[str, Measurement] = {
+    kind.name: kind for kind in (ERROR_PREDICTION, PATCHING, SPECIFICITY, CONCEPTS, EQUAL_BITS)
+}
 
 
 def kind_of(name: str) -> Kind:

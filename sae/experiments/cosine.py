@@ -15,6 +15,11 @@ METRICS = (
     "index_bits",
     "compression",
 )
+KNOWN = (
+    "The paper was withdrawn and its full text is not public. Known from its abstract and reviews: linear encoder, "
+    "sigmoid, pass-through rounding, linear decoder, the two cosine losses, alpha 1, that N and K were varied, storage "
+    "14 times smaller. Its values of N and K, data, optimiser and every other constant are our reading: docs/cosine.md."
+)
 N = Factor("d_sae", (2048,), "N (bits)")
 K = Factor("k", (32,), "K (bits aimed at)")
 SEED = Factor("seed", (0,), "seed")
@@ -29,6 +34,7 @@ COSINE_NK = Kind(
         SEED,
     ),
     settings=BASE,
+    known=KNOWN,
     metrics=METRICS,
 )
 
@@ -43,6 +49,7 @@ COSINE_TOPK = Kind(
         SEED,
     ),
     settings=BASE,
+    known=KNOWN,
     metrics=METRICS,
     baseline={"rounding": "topk"},
     matched="average_activation_count",
@@ -54,6 +61,7 @@ COSINE_ALPHA = Kind(
     question="What does the weight of the sparsity alignment buy, and what does it cost?",
     factors=(N, K, Factor("alpha", (0.0, 0.1, 0.5, 1.0, 5.0, 10.0), "alpha"), SEED),
     settings=BASE,
+    known=KNOWN,
     metrics=METRICS,
     baseline={"alpha": 1.0},
 )
@@ -70,6 +78,7 @@ COSINE_LOSS = Kind(
         SEED,
     ),
     settings=BASE,
+    known=KNOWN,
     metrics=METRICS,
     baseline={"reconstruction_objective": "cosine", "sparsity_objective": "cosine"},
     matched="average_activation_count",
@@ -86,6 +95,7 @@ COSINE_ROUND = Kind(
         SEED,
     ),
     settings=BASE,
+    known=KNOWN,
     metrics=(*METRICS, "rounding_gap"),
     baseline={"rounding": "pass_through"},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -93,6 +93,8 @@ class Case:
         model: the SAE, in evaluation mode on `device`.
         codes: its feature activations over the rows of `slice`.
         language_model: loads the CODI model that the activations come from, once for all runs of a measurement.
+        other_seeds: the other finished runs of its experiment on the same rows that differ from it in nothing but the
+            seed, as (id, feature activations), those that come after it first.
     """
 
     run: str
@@ -103,6 +105,7 @@ class Case:
     activations: Activations
     language_model: Callable[[], Codi]
     device: str
+    other_seeds: Callable[[], Iterable[tuple[str, FeatureActivations]]] = tuple
 
 
 @dataclass(frozen=True)

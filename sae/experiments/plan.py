@@ -45,6 +45,13 @@ class Kind:
     """Values of factors of the cell that the others are compared with, where it is an ablation."""
     matched: str = ""
     """A metric of cost at which cells are compared by interpolation, where equal factors would not be fair."""
+    known: str = ""
+    """What is known of the source that it goes back to, and what is our reading: a line for people."""
+
+    @property
+    def ablates(self) -> bool:
+        """Whether the Ablations page is about it: it has a baseline cell, or metrics of its own."""
+        return bool(self.baseline) or self.metrics != Kind.metrics
 
     @property
     def over_slices(self) -> bool:

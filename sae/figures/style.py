@@ -65,7 +65,7 @@ THEMES = {
     ),
 }
 
-# metric -> (title, kind of number). Kinds: ev, share, count, number.
+# metric -> (title, kind of number). Kinds: ev, share, count, decimal (one of them), number.
 METRICS = {
     "ev_total": ("Explained variance", "ev"),
     "ev_flat": ("Explained variance, flat (the report's)", "ev"),
@@ -78,7 +78,21 @@ METRICS = {
     "perplexity": ("Perplexity of feature use", "count"),
     "dense": ("Dense features, on over half of the rows", "share"),
     "ultra_low": ("Ultra-low features, below 1 row in 10,000", "share"),
-    "reconstruction_loss": ("Reconstruction loss", "number"),
+    "reconstruction_loss": ("Reconstruction loss", "ev"),
+    "reconstruction_loss_soft": ("Reconstruction loss, not rounded", "ev"),
+    "rounding_gap": ("Rounding gap", "ev"),
+    "fixed_topk_reconstruction_loss": ("Fixed-TopK reconstruction loss", "ev"),
+    "mean_predictor_loss": ("Mean predictor's loss", "ev"),
+    "average_activation_count": ("Average activation count (bits on a row)", "decimal"),
+    "activation_count_standard_deviation": ("Standard deviation of the activation count (bits)", "decimal"),
+    "sparsity_deviation": ("Sparsity deviation, |mean count - K| / K", "ev"),
+    "sparsity_alignment": ("Sparsity alignment", "ev"),
+    "index_bits": ("Storage as indices (bits a row)", "decimal"),
+    "compression": ("Compression against float32 (times)", "decimal"),
+    "bit_flips": ("Bits that flipped since the last point", "share"),
+    "gradient_norm": ("Norm of the gradient", "number"),
+    "objective": ("Objective", "number"),
+    "alpha": ("Alpha", "number"),
     "loss": ("Loss", "number"),
     "seconds": ("Training time (s)", "number"),
     "parameters": ("Parameters", "count"),
@@ -151,6 +165,8 @@ def _unsigned_text(value: float, kind: str, plus: str) -> str:
     if kind == "share":
         unit = " pp" if plus else " %"  # a difference of shares is in percentage points
         return _no_minus_zero(f"{100 * value:{plus}.1f}") + unit
+    if kind == "decimal":
+        return f"{value:{plus},.1f}"
     if kind == "count":
         return f"{value:{plus},.0f}" if value == round(value) or abs(value) >= 1000 else f"{value:{plus},.1f}"
     if value == 0:
@@ -166,7 +182,7 @@ def _no_minus_zero(text: str) -> str:
 
 def tick_format(kind: str) -> str:
     """The same for an axis, in d3's words."""
-    return {"ev": ".3~f", "share": ".1~%", "count": ",", "number": ",~g"}.get(kind, "")
+    return {"ev": ".3~f", "share": ".1~%", "count": ",", "decimal": ",.1~f", "number": ",~g"}.get(kind, "")
 
 
 def category_color(index: int, theme: ThemeName = "light") -> str:

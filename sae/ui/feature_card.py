@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -157,7 +158,8 @@ def _pre_activation(run: RunFolder, feature: int) -> np.ndarray:
     from sae.analysis.near import pre_activation
 
     weights = loaded.weights(run)
-    subtracted = run.config["model"].get("apply_b_dec_to_input", True)
+    model = run.config["model"]
+    subtracted = model.get("apply_b_dec_to_input", model["architecture"] != "binary")
     return pre_activation(
         loaded.slice_of(run).x, weights["W_enc"], weights["b_enc"], feature, weights["b_dec"] if subtracted else None
     )
@@ -168,7 +170,21 @@ def _nearness(run: RunFolder, feature: int) -> Nearness:
 
     model = run.config["model"]
     signed = model.get("selection", "signed") == "signed"
-    return nearness(loaded.codes(run), _pre_activation(run, feature), model.get("k"), signed)
+    # Bits are on above the threshold, which is 0 before the sigmoid; or they are the K strongest.
+    bits = model["architecture"] == "binary"
+    k = None if bits and model["code"] == "threshold" else model.get("k")
+    weakest = _weakest(str(run.folder), (run.folder / "codes.safetensors").stat().st_mtime_ns) if bits and k else None
+    return nearness(loaded.codes(run), _pre_activation(run, feature), k, signed, weakest)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading what each row selected")
+def _weakest(folder: str, modified: int) -> np.ndarray:
+    from sae.analysis.near import weakest_selected
+    from sae.workspace.runs import RunFolder
+
+    run = RunFolder(Path(folder))
+    weights = loaded.weights(run)
+    return weakest_selected(loaded.codes(run), loaded.slice_of(run).x, weights["W_enc"], weights["b_enc"])
 
 
 def _closeness(run: RunFolder, feature: int) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sae.figures.style import metric_kind, metric_title, number_text
+from sae.ui.metric_help import BINARY
 
 if TYPE_CHECKING:
     from sae.workspace.experiments import ExperimentFolder
@@ -48,6 +49,7 @@ METRICS: dict[str, tuple[str, str]] = {
         "Features active on some rows, but on fewer than one in 10,000.",
         r"$$\frac{1}{d_{sae}}|\{j : 0 < n_j < n / 10^4\}|$$",
     ),
+    **BINARY,
 }
 
 _NAMED = {"k": 0, "d_sae": 1, "preset": 3}  # places in a configuration's name; other factors stand at 2
@@ -167,6 +169,8 @@ def short_title(metric: str) -> str:
         "mse": "Mean squared error",
         "accuracy_mean": "Right, training mean instead",
     }
+    if metric in BINARY:
+        return metric_title(metric).split(" (")[0].split(",")[0].replace("Standard deviation of the", "SD of the")
     return short.get(metric, metric_title(metric))
 
 
@@ -179,7 +183,7 @@ def metric_columns(table: pd.DataFrame, numbers: Sequence[str]) -> dict[str, Any
     """Streamlit's columns for a table with factors and metrics, each written as its kind of number is."""
     import streamlit as st
 
-    formats = {"ev": "%.3f", "share": "percent", "count": "localized", "number": "%.4g"}
+    formats = {"ev": "%.3f", "share": "percent", "count": "localized", "decimal": "%.1f", "number": "%.4g"}
     found: dict[str, Any] = {}
     for name in table.columns:
         kind = table[name].dtype

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.experiments import KINDS
 from sae.figures.grid import difference_heat_map, grid_heat_map
 from sae.figures.style import metric_title
 from sae.ui import address, empty, grid_data, heat_map, page, pickers
@@ -35,12 +36,19 @@ def splits_of(experiment: ExperimentFolder) -> list[str]:
 
 
 def axes_of(experiment: ExperimentFolder) -> tuple[str, str]:
-    """The two factors of the heat maps: dictionary size and K, else the first two that vary."""
+    """The two factors of the heat maps: dictionary size and K, unless others vary and these don't."""
     names = [name for name in experiment.factors if name not in ("seed", "preset")]
-    if "d_sae" in names and "k" in names:
+    varied = [name for name in names if len(experiment.factors[name]) > 1]
+    if {"d_sae", "k"} <= set(names) and (not varied or {"d_sae", "k"} & set(varied)):
         return "d_sae", "k"
-    varied = [name for name in names if len(experiment.factors[name]) > 1] + names + list(experiment.factors)
+    varied += names + list(experiment.factors)
     return varied[0], next((name for name in varied if name != varied[0]), varied[0])
+
+
+def six_of(experiment: ExperimentFolder) -> tuple[str, ...]:
+    """What the six figures show: the first metrics of a kind that names its own, else those of every SAE."""
+    kind = KINDS.get(experiment.kind)
+    return kind.metrics[:6] if kind is not None and kind.ablates else SIX
 
 
 def pick_factors(experiment: ExperimentFolder) -> dict[str, Any]:
@@ -86,7 +94,7 @@ def show(view: str, workspace: Workspace, experiment: ExperimentFolder, split: s
                 st.rerun()
             table = grid_data.runs_with_metrics(experiment, split)
             if busy or not (table["state"] == "done").all():
-                _progress_line(table)
+                progress_line(table)
             _place(workspace, experiment, chosen)
             _hardly_varying(workspace, grid_data.matching(table, chosen))
             draw(workspace, experiment, table, split, chosen)
@@ -119,7 +127,7 @@ def _hardly_varying(workspace: Workspace, table: pd.DataFrame) -> None:
         )
 
 
-def _progress_line(table: pd.DataFrame) -> None:
+def progress_line(table: pd.DataFrame) -> None:
     states = table["state"].value_counts()
     order = ("done", "running", "queued", "failed", "cancelled")
     words = [f"{states[state]} {state}" for state in order if state in states]
@@ -131,17 +139,18 @@ def heat_maps(
 ) -> None:
     """One figure large, the others below; a click opens the run."""
     here = grid_data.matching(table, chosen)
-    offered = [name for name in grid_data.METRICS if name in here or name in SIX]
+    six = six_of(experiment)
+    offered = [*six, *(name for name in grid_data.METRICS if name in here and name not in six)]
     left, right = st.columns([1.5, 1], gap="medium")
     with left:
         metric = pickers.pick_choice(
-            "Metric", offered, name="metric", default="ev_total", format=metric_title, visible=False
+            "Metric", offered, name="metric", default=six[0], format=metric_title, visible=False
         )
-        one(experiment, here, metric or "ev_total", split, chosen, BIG)
+        one(experiment, here, metric or six[0], split, chosen, BIG)
     with right:
-        _chooser(here, experiment)
+        chooser(here, experiment)
         beside(experiment, here, split)
-    others = [name for name in SIX if name != metric]
+    others = [name for name in six if name != metric]
     for start in range(0, len(others), 3):
         for column, name in zip(st.columns(3, gap="medium"), others[start : start + 3], strict=False):
             with column:
@@ -170,7 +179,7 @@ def one(
         heat_map.as_svg(figure), shown, key=key,
         title=grid_data.short_title(metric) if small else metric_title(metric),
         meaning="" if small else meaning, formula=f"{meaning}\n\n{formula}" if small else formula,
-        n=_n_words(experiment, split), filename=f"{experiment.name}-{metric}-{split}",
+        n=n_words(experiment, split), filename=f"{experiment.name}-{metric}-{split}",
         reproduce=_reproduce(experiment, metric, split, chosen),
         columns=grid_data.metric_columns(shown, ["k", "d_sae"]),
         on_select=heat_map.when_clicked(key, open_cell),
@@ -185,7 +194,7 @@ def open_cell(found: list[str]) -> None:
         address.choose(cell=",".join(found))
 
 
-def _chooser(table: pd.DataFrame, experiment: ExperimentFolder) -> None:
+def chooser(table: pd.DataFrame, experiment: ExperimentFolder) -> None:
     """Follow a click: to the run, or to the seeds of the cell that was clicked."""
     opened = st.session_state.pop("grid_open", None)
     if opened is not None:
@@ -212,7 +221,7 @@ def beside(experiment: ExperimentFolder, table: pd.DataFrame, split: str) -> Non
         st.caption("Baselines appear with the first finished run.")
         return
     table_panel(
-        lines, key="baselines", title="Beside baselines", n=_n_words(experiment, split),
+        lines, key="baselines", title="Beside baselines", n=n_words(experiment, split),
         meaning="Explained variance of the SAE, of PCA with as many components as K, and of a random dictionary.",
         formula="**PCA**: K principal components of the train rows. **Random dictionary**: d_sae random unit "
         "directions, tied encoder, top-K, one scale fitted on train rows. **Mean predictor**: $EV_{total} = 0$ by "
@@ -286,7 +295,7 @@ def difference(
             "A click opens the second one's run.",
             formula=r"$$\bar m_{second} - \bar m_{first}, \quad SE = \sqrt{s_1^2 / n_1 + s_2^2 / n_2}$$ over seeds; no "
             "standard error with fewer than two seeds on a side.",
-            n=_n_words(experiment, split), filename=f"{after}-minus-{before}-{metric}-{split}".replace(" ", "-"),
+            n=n_words(experiment, split), filename=f"{after}-minus-{before}-{metric}-{split}".replace(" ", "-"),
             reproduce=Reproduce(
                 "\n".join(
                     f"python -m sae experiment show {name} --json"
@@ -395,7 +404,7 @@ def runs(
         st.switch_page("pages/run.py", query_params={"experiment": experiment.name, "run": opened})
 
 
-def _n_words(experiment: ExperimentFolder, split: str) -> str | None:
+def n_words(experiment: ExperimentFolder, split: str) -> str | None:
     done = next((run for run in experiment.runs() if run.done), None)
     if done is None:
         return None

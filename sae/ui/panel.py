@@ -91,6 +91,7 @@ def toolbar(
     formula: str | None = None,
     reproduce: Reproduce | None = None,
     columns: Mapping[str, Any] | None = None,
+    latex: Callable[[], str] | None = None,
 ) -> None:
     """Small buttons: what it means, its table, files to keep, how to make it again. `fig` None: a table's toolbar."""
     st.html(_STYLE)
@@ -106,18 +107,28 @@ def toolbar(
                     height=min(38 + 35 * max(len(table), 1), 420),
                 )  # fmt: skip
         with st.popover(":material/download:", type="tertiary", key=f"{key}_save", help="Download"):
-            downloads(fig, table, key=key, filename=filename, title=title)
+            downloads(fig, table, key=key, filename=filename, title=title, latex=latex)
         if reproduce is not None:
             with st.popover(":material/terminal:", type="tertiary", key=f"{key}_again", help="Reproduce"):
                 recipes.show(reproduce)
 
 
-def downloads(fig: go.Figure | None, table: pd.DataFrame, *, key: str, filename: str, title: str = "") -> None:
+def downloads(
+    fig: go.Figure | None,
+    table: pd.DataFrame,
+    *,
+    key: str,
+    filename: str,
+    title: str = "",
+    latex: Callable[[], str] | None = None,
+) -> None:
     """Buttons whose files are made when they are asked for, not before."""
     kinds: list[tuple[str, str, str, Callable[[], str | bytes]]] = [
         ("CSV", "csv", "text/csv", lambda: table.to_csv(index=False)),
         ("JSON", "json", "application/json", lambda: table.to_json(orient="records", indent=1) or "[]"),
     ]
+    if latex is not None:
+        kinds.append(("LaTeX", "tex", "text/x-tex", latex))
     if fig is not None:
         from sae.figures.export import to_html
 
@@ -193,17 +204,22 @@ def table_panel(
     columns: Mapping[str, Any] | None = None,
     height: int | None = None,
     on_select: Callable[[], None] | None = None,
+    shown: pd.DataFrame | None = None,
+    latex: Callable[[], str] | None = None,
 ) -> None:
     """As `figure_panel`, for numbers that are shown as the table they are.
 
     Args:
+        shown: what is drawn where the numbers are written in another way than the files have them.
+        latex: makes a LaTeX file to be offered beside the others.
         on_select: called when a cell is clicked; it stands in `st.session_state[key]["selection"]["cells"]`.
     """
     with st.container(key=f"panel_{key}", gap="xxsmall"):
         _head(title, n, meaning, lambda: toolbar(
-            None, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula, reproduce=reproduce
+            None, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,
+            reproduce=reproduce, latex=latex,
         ))  # fmt: skip
-        table, config = as_shown(table, columns)
+        table, config = as_shown(table if shown is None else shown, columns)
         shared: dict[str, Any] = {
             "hide_index": True,
             "column_config": config,

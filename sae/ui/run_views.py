@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from sae.common.errors import UserError
+from sae.figures.style import metric_title
 from sae.ui import empty, loaded, page, patched_view, reproduce
 from sae.ui.panel import chart, figure_panel, table_panel
 from sae.ui.tables import as_shown
@@ -111,12 +112,19 @@ def headline(run: RunFolder, split: str) -> None:
             delta=f"random dictionary {baseline('random_dictionary')}", delta_arrow="off",
             help="Explained variance of what an SAE has to beat, on the same rows.",
         )  # fmt: skip
-        st.metric(
-            "Explained variance, flat", number(metrics["ev_flat"]), width="content", delta_color="off",
-            delta=f"mean predictor {number(found.get('mean_predictor', {}).get(split, {}).get('ev_flat'))}",
-            delta_arrow="off",
-            help="The published report's definition: 1 - Var(x-x̂) / Var(x) over all elements with one grand mean.",
-        )  # fmt: skip
+        if "reconstruction_loss" in metrics:
+            st.metric(
+                "Reconstruction loss", number(metrics["reconstruction_loss"]), width="content", delta_color="off",
+                delta=f"mean predictor {number(metrics['mean_predictor_loss'])}", delta_arrow="off",
+                help="Mean of 1 - cos(x, x̂) with real rounding, beside what predicting the train rows' mean gives.",
+            )  # fmt: skip
+        else:
+            st.metric(
+                "Explained variance, flat", number(metrics["ev_flat"]), width="content", delta_color="off",
+                delta=f"mean predictor {number(found.get('mean_predictor', {}).get(split, {}).get('ev_flat'))}",
+                delta_arrow="off",
+                help="The published report's definition: 1 - Var(x-x̂) / Var(x) over all elements with one grand mean.",
+            )  # fmt: skip
         st.metric(
             "Dead features", share(metrics["dead"]), width="content", delta_color="off", delta_arrow="off",
             delta=f"on {split} rows; {share(run.metrics['all']['dead'])} on all" if split != "all" else "on all rows",
@@ -194,8 +202,9 @@ def _curves(run: RunFolder, history: pd.DataFrame) -> None:
             'from sae.figures.curves import learning_curves\nlearning_curves({run.title: run.history}).show()',
         ),
     )  # fmt: skip
-    loss = learning_curves({title: history}, "loss", log_y=True, theme=page.theme(), height=180)
-    chart(loss, key="run_loss", alt="Training loss by step")
+    column = "reconstruction_loss" if "reconstruction_loss" in history else "loss"
+    loss = learning_curves({title: history}, column, log_y=True, theme=page.theme(), height=180)
+    chart(loss, key="run_loss", alt=f"{metric_title(column)} by training step")
 
 
 def activity(run: RunFolder, split: str) -> None:
@@ -219,7 +228,8 @@ def activity(run: RunFolder, split: str) -> None:
             ),
             by_row.table, key="active_per_row", meaning=f"How many features are active on a row ({split} rows).",
             formula="L0 of a row: the number of features with an activation that is not 0. Signed top-K can have fewer "
-            "than K where fewer pre-activations are positive.", filename=f"{run.id}-active-per-row",
+            "than K where fewer pre-activations are positive; bits that are rounded at a threshold only aim at K.",
+            filename=f"{run.id}-active-per-row",
             reproduce=reproduce.of_run(
                 run, f"run show {run.id} --json", opened + "found = distributions.active_per_row(codes)\n"
                 "activity.active_per_row(found.table, mean=found.mean, sd=found.sd, "
@@ -314,8 +324,6 @@ def geometry(run: RunFolder, split: str) -> None:
         columns = ["decoder_norm", "encoder_decoder_cosine", "max_decoder_cosine", "mean_activation", "max_activation"]
         summary = living[columns].describe(percentiles=[0.05, 0.5, 0.95]).T.reset_index(names="column")
         summary = summary.drop(columns=["count", "std"]).rename(columns={"50%": "median"})
-        from sae.figures.style import metric_title
-
         summary["column"] = [metric_title(name) for name in summary["column"]]
         table_panel(
             summary, key="norms", title="Living features in numbers", n=f"{len(living):,} living features",
@@ -395,8 +403,6 @@ def configuration(run: RunFolder, split: str) -> None:
     st.caption(plain(f"In {run.folder}"))
     st.markdown("**All metrics**")
     import pandas as pd
-
-    from sae.figures.style import metric_title
 
     table = pd.DataFrame(run.metrics)
     table.insert(0, "metric", [f"{metric_title(name)} ({name})" for name in table.index])

@@ -82,7 +82,7 @@ def count_text(plan: Plan) -> str:
     """`12 runs: 3 dictionary sizes x 4 K`, naming what varies."""
     words = {"preset": "recipe", "d_sae": "dictionary size"}
     parts = [
-        f"{len(values)} {words.get(name, name)}{'s' if name != 'k' else ''}"
+        f"{len(values)} {words.get(name, name.replace('_', ' '))}{'s' if name != 'k' else ''}"
         for name, values in plan.factors.items()
         if len(values) > 1
     ]

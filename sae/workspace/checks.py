@@ -25,7 +25,7 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
     codes, weights, config = run.codes(), run.weights(), run.config
     training = config.get("training") or {}
     found = [
-        checks.l0_is_k(codes, config["model"].get("k")),
+        checks.l0_is_k(codes, config["model"].get("k"), held=config["model"].get("code") != "threshold"),
         checks.agrees(run.metrics["all"]["l0"], float(np.diff(codes.row_indptr).mean())),
         checks.unit_decoder(weights["W_dec"], training.get("decoder_norm") == "every_step"),
         checks.finite(weights),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,12 @@ from sae.workspace.experiments import ExperimentFolder
 from sae.workspace.results import environment, now
 
 if TYPE_CHECKING:
+    from sae.analysis.codes import FeatureActivations
     from sae.capture.store import Activations
     from sae.language_models.codi.model import Codi
     from sae.workspace.child import JobProgress
     from sae.workspace.folder import Workspace
+    from sae.workspace.runs import RunFolder
 
 
 def register_measurement(workspace: Workspace, spec: MeasurementSpec) -> ExperimentFolder:
@@ -142,7 +145,22 @@ def _case(workspace: Workspace, run: str, activations: Activations, language_mod
         activations=activations,
         language_model=language_model,
         device=device,
+        other_seeds=lambda: _other_seeds(workspace, folder),
     )
+
+
+def _other_seeds(workspace: Workspace, run: RunFolder) -> Iterator[tuple[str, FeatureActivations]]:
+    """The runs of the same cell with other seeds, in the order of the experiment from this run on, round to it."""
+    source = run.config.get("experiment")
+    if source is None:  # an SAE from elsewhere
+        return
+    runs = [other for other in workspace.experiment(source).runs() if other.done]
+    at = next((place for place, other in enumerate(runs) if other.id == run.id), 0)
+    cell = {name: value for name, value in run.factors.items() if name != "seed"}
+    for other in runs[at + 1 :] + runs[:at]:
+        same = {name: value for name, value in other.factors.items() if name != "seed"} == cell
+        if same and other.config["data"] == run.config["data"]:
+            yield other.id, other.codes()
 
 
 def _language_model(activations: Activations, device: str) -> Codi:

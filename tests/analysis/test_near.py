@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sae.analysis.codes import FeatureActivations
-from sae.analysis.near import nearness, pre_activation
+from sae.analysis.near import nearness, pre_activation, weakest_selected
 from sae.analysis.top_rows import top_rows
 from sae.common.errors import UserError
 
@@ -74,3 +74,17 @@ def test_pre_activation_is_the_encoders() -> None:
         pre_activation(x, W_enc, b_enc, 7)
     with pytest.raises(UserError, match="don't fit"):
         pre_activation(x[:, :4], W_enc, b_enc, 1)
+
+
+def test_the_weakest_selected_of_codes_that_are_bits() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(600, 5)).astype(np.float32)  # more than one block
+    W_enc, b_enc = rng.normal(size=(5, 7)).astype(np.float32), rng.normal(size=7).astype(np.float32)
+    pre = x @ W_enc + b_enc
+    bits = (pre > 0.8).astype(np.float32)
+    expected = [min((p for p, b in zip(*row, strict=True) if b), default=0.0) for row in zip(pre, bits, strict=True)]
+    codes = FeatureActivations.from_dense(bits)
+    weakest = weakest_selected(codes, x, W_enc, b_enc)
+    assert np.allclose(weakest, expected, atol=1e-5) and (bits.sum(1) == 0).any()
+    found = nearness(codes, pre[:, 2], 3, weakest=weakest)
+    assert np.allclose(found.short, weakest - pre[:, 2], atol=1e-6)

@@ -228,3 +228,27 @@ def test_a_measurement_of_one_with_a_wrong_setting_is_refused(open_page, thinkin
     at = open_page("train", thinking, kind="specificity", experiment="one", set_alpha="much", name="labels")
     assert "must be a number" in at.error[0].value
     assert not thinking.jobs.active()
+
+
+def test_a_cosine_experiment_is_started_from_the_form(open_page, copied, no_supervisor):
+    at = open_page(
+        "train", copied, kind="cosine-ablation-loss", d_sae="16", k="2", reconstruction_objective=["cosine", "mse"],
+        sparsity_objective=["cosine"], seeds="2", name="codes", change=["alpha"], set_alpha="0.5",
+    )  # fmt: skip
+    assert not at.exception and not at.error
+    assert start(at).label == "Start 4 runs"
+    start(at).click().run()
+    assert not at.exception and not at.error
+    experiment = copied.experiment("codes")
+    assert experiment.factors["reconstruction_objective"] == ["cosine", "mse"]
+    assert experiment.spec["settings"] == {"alpha": "0.5"}
+
+
+def test_alpha_is_typed_and_the_rounding_chosen(open_page, copied, no_supervisor):
+    at = open_page("train", copied, kind="cosine-ablation-alpha", d_sae="16", k="2", alpha="0, 0.5", name="alphas")
+    start(at).click().run()
+    assert copied.experiment("alphas").factors["alpha"] == [0, 0.5]
+    at = open_page("train", copied, show="new", kind="cosine-ablation-round", d_sae="16", k="2",
+                   rounding=["soft", "gumbel"], name="rounds")  # fmt: skip
+    start(at).click().run()
+    assert copied.experiment("rounds").factors["rounding"] == ["soft", "gumbel"]

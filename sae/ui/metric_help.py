@@ -1,0 +1,47 @@
+"""What the metrics of sparse binary codes mean: one line and a formula each, for the help of figures."""
+
+from __future__ import annotations
+
+_WHERE = (
+    "\n\n$n_i$: bits on in row i ($s_{ij} > 0.5$), $b_i$ that code, $m_i$ the code of exactly the K strongest, $s_i$ "
+    "the strengths before rounding, dec the decoder."
+)
+BINARY: dict[str, tuple[str, str]] = {
+    "reconstruction_loss": (
+        "Cosine distance of a row and what its code decodes to, with real rounding; lower is better.",
+        r"$$R = \frac{1}{n}\sum_i 1 - \cos(x_i, dec(b_i))$$" + _WHERE,
+    ),
+    "fixed_topk_reconstruction_loss": (
+        "The same from the code of exactly the K strongest bits; lower is better.",
+        r"$$R_K = \frac{1}{n}\sum_i 1 - \cos(x_i, dec(m_i))$$" + _WHERE,
+    ),
+    "mean_predictor_loss": (
+        "What predicting the mean of the train rows gives: the loss that any code must beat.",
+        r"$$\frac{1}{n}\sum_i 1 - \cos(x_i, \mu_{train})$$ It is far from 1 where rows share a direction.",
+    ),
+    "average_activation_count": ("Mean number of bits that are on in a row.", r"$$\frac{1}{n}\sum_i n_i$$" + _WHERE),
+    "activation_count_standard_deviation": (
+        "How much the number of bits differs from row to row.",
+        r"$$\sqrt{\frac{1}{n}\sum_i (n_i - \bar n)^2}$$ (population)" + _WHERE,
+    ),
+    "sparsity_deviation": (
+        "How far the mean count is from the K that was aimed at, as a share of K.",
+        r"$$\frac{|\bar n - K|}{K}$$" + _WHERE,
+    ),
+    "sparsity_alignment": (
+        "Cosine of the strengths with the mask of the K strongest; 1 is a code of exactly K equal bits.",
+        r"$$\frac{1}{n}\sum_i \cos(s_i, m_i)$$" + _WHERE,
+    ),
+    "index_bits": (
+        "A code stored as the list of its bits that are on.",
+        r"$$\frac{1}{n}\sum_i n_i \lceil \log_2 N \rceil$$ bits a row",
+    ),
+    "compression": (
+        "How many times smaller than float32 a code is stored, as a bitmap or as indices, whichever is smaller.",
+        r"$$\frac{32\, d_{in}}{\min(N, \bar n \lceil \log_2 N \rceil)}$$",
+    ),
+    "rounding_gap": (
+        "What rounding costs: the loss of the rounded code less that of the strengths themselves.",
+        r"$$R - \frac{1}{n}\sum_i 1 - \cos(x_i, dec(s_i))$$" + _WHERE,
+    ),
+}
