@@ -25,10 +25,10 @@ def entries():
 
 @pytest.mark.parametrize("at_once", [1, 60, 10**6])
 def test_pieces_make_the_same_file(entries, tmp_path, monkeypatch, at_once):
-    expected = FeatureActivations.from_rows(*entries, 40)
+    expected = FeatureActivations.from_rows(entries[0], entries[1], entries[2], 40)
     monkeypatch.setattr(codes_file, "IN_MEMORY", 100)
     monkeypatch.setattr(codes_file, "AT_ONCE", at_once)
-    found = write_codes(tmp_path / "codes.safetensors", *entries, 40)
+    found = write_codes(tmp_path / "codes.safetensors", entries[0], entries[1], entries[2], 40)
     again = FeatureActivations.load(tmp_path / "codes.safetensors")
     for codes in (found, again):
         for name in ("feature_indptr", "feature_rows", "feature_values", "row_indptr", "row_features", "row_values"):
@@ -51,18 +51,19 @@ def test_pieces_make_the_same_file(entries, tmp_path, monkeypatch, at_once):
 )
 def test_what_can_not_be_is_refused_and_leaves_nothing(entries, tmp_path, monkeypatch, change, said):
     monkeypatch.setattr(codes_file, "IN_MEMORY", 100)
+    indptr, features, values = change(*entries)
     with pytest.raises(UserError, match=said):
-        write_codes(tmp_path / "codes.safetensors", *change(*entries), 40)
+        write_codes(tmp_path / "codes.safetensors", indptr, features, values, 40)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_table_in_ranges_equals_a_table_in_one(entries, monkeypatch):
-    codes = FeatureActivations.from_rows(*entries, 40)
+    codes = FeatureActivations.from_rows(entries[0], entries[1], entries[2], 40)
     split = np.where(np.arange(500) % 5, "train", "validation")
     given = {"split": split, "example": np.arange(500) // 3}
     whole = feature_table(codes, **given)
     monkeypatch.setattr("sae.analysis.features.feature_ranges", lambda indptr: feature_ranges(indptr, 30))
-    parts = feature_table(FeatureActivations.from_rows(*entries, 40), **given)
+    parts = feature_table(FeatureActivations.from_rows(entries[0], entries[1], entries[2], 40), **given)
     assert len(list(feature_ranges(codes.feature_indptr, 30))) > 10
     pd.testing.assert_frame_equal(whole, parts)
 
@@ -75,7 +76,7 @@ def test_ranges_cover_all_and_hold_what_they_may():
 
 
 def test_a_sample_of_rows_has_their_activations(entries):
-    codes = FeatureActivations.from_rows(*entries, 40)
+    codes = FeatureActivations.from_rows(entries[0], entries[1], entries[2], 40)
     assert codes.sample(codes.nnz) is codes
     few = codes.sample(200)
     assert few.n_rows == int(200 * 500 / codes.nnz) and few.d_sae == 40

@@ -82,7 +82,7 @@ def test_refusals_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         load_encoder("no/such/folder")
     t5 = tmp_path / "t5"
     sizes: dict[str, Any] = {"vocab_size": 300, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
-    T5ForConditionalGeneration(T5Config(**sizes, decoder_start_token_id=0)).save_pretrained(t5)
+    T5ForConditionalGeneration(T5Config(**sizes)).save_pretrained(t5)
     tiny.save_tokenizer(t5, first_token=False)
     with pytest.raises(UserError, match="an encoder and a decoder: take an encoder alone"):
         load_encoder(str(t5))

@@ -6,7 +6,7 @@ import torch
 from sae.training.batched import BatchedTrainer
 from sae.training.config import from_settings
 from sae.training.cuda_graph import WARM_UP, Recorded
-from sae.training.group import build, groups
+from sae.training.group import groups
 from sae.training.loop import train
 from sae.training.rows import ResidentRows
 from sae.workspace import Workspace
@@ -89,8 +89,8 @@ def test_the_grids_groups_equal_runs_alone(x, cuda):
     found = groups(configs, cuda)
     assert [len(group) for group in found] == [4, 4, 4]
     for group in found:
-        together = build([configs[number] for number in group], rows)
-        alone = [build([configs[number]], rows) for number in group]
+        together = BatchedTrainer([configs[number] for number in group], rows)
+        alone = [BatchedTrainer([configs[number]], rows) for number in group]
         for batch in list(rows.batches(0, 0, 64))[:8]:
             losses = together.step(batch)
             for member, trainer in enumerate(alone):

@@ -105,8 +105,8 @@ def test_replayed_steps_equal_computed_ones(x, graphs, settings):
     for epoch in range(7):
         for batch in rows.batches(0, epoch, 64):
             torch.testing.assert_close(recorded.step(batch), plain.step(batch), rtol=0, atol=0)
-    for name, value in plain._held().items():
-        torch.testing.assert_close(recorded._held()[name], value, rtol=0, atol=0, msg=name)
+    for name, value in plain.held().items():
+        torch.testing.assert_close(recorded.held()[name], value, rtol=0, atol=0, msg=name)
     # full batches before and after AuxK's window, and the last of an epoch after it: two came before it
     assert [graph.replays for graph in graphs] == [20 - WARM_UP, 50 - WARM_UP, 5 - WARM_UP]
 

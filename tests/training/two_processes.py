@@ -10,6 +10,7 @@ from sae.training.config import from_settings
 from sae.training.data_parallel import joined, lead, orders
 from sae.training.group import build
 from sae.training.rows import ResidentRows
+from sae.training.topk import TopKTrainer
 
 FIRST_STEPS = 20
 
@@ -40,6 +41,7 @@ def trained(case, x, make):
 
 def aligned(configs, rows):
     trainer = build(configs, rows)
+    assert isinstance(trainer, TopKTrainer)
     if torch.distributed.get_rank():
         for value in trainer.weights.values():
             value.normal_()  # what the first process has counts
