@@ -100,14 +100,12 @@ def _row_ranges(row_indptr: np.ndarray) -> Iterator[tuple[int, int]]:
 
 def _laid_out(path: Path, lengths: dict[str, int], nnz: int) -> dict[str, np.memmap]:
     """A safetensors file of the right size, and its arrays as writable memory maps; the 8-byte ones first."""
-    header: dict[str, dict] = {}
-    place, sizes, places = 0, {}, {}
+    header, place, sizes = {}, 0, {}
     for name in sorted(_ARRAYS, key=lambda name: -np.dtype(_ARRAYS[name][1]).itemsize):
         kind, dtype = _ARRAYS[name]
         sizes[name] = lengths[name.removesuffix("_indptr")] if name.endswith("_indptr") else nnz
         end = place + sizes[name] * np.dtype(dtype).itemsize
         header[name] = {"dtype": kind, "shape": [sizes[name]], "data_offsets": [place, end]}
-        places[name] = place
         place = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -116,5 +114,6 @@ def _laid_out(path: Path, lengths: dict[str, int], nnz: int) -> dict[str, np.mem
         file.truncate(8 + len(text) + place)
     start = 8 + len(text)
     return {
-        name: np.memmap(path, np.dtype(_ARRAYS[name][1]), "r+", start + places[name], (sizes[name],)) for name in places
+        name: np.memmap(path, _ARRAYS[name][1], "r+", start + header[name]["data_offsets"][0], (sizes[name],))
+        for name in header
     }
