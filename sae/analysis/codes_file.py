@@ -100,20 +100,21 @@ def _row_ranges(row_indptr: np.ndarray) -> Iterator[tuple[int, int]]:
 
 def _laid_out(path: Path, lengths: dict[str, int], nnz: int) -> dict[str, np.memmap]:
     """A safetensors file of the right size, and its arrays as writable memory maps; the 8-byte ones first."""
-    header, place, sizes = {}, 0, {}
+    header: dict[str, dict] = {}
+    place = 0
     for name in sorted(_ARRAYS, key=lambda name: -np.dtype(_ARRAYS[name][1]).itemsize):
         kind, dtype = _ARRAYS[name]
-        sizes[name] = lengths[name.removesuffix("_indptr")] if name.endswith("_indptr") else nnz
-        end = place + sizes[name] * np.dtype(dtype).itemsize
-        header[name] = {"dtype": kind, "shape": [sizes[name]], "data_offsets": [place, end]}
+        size = lengths[name.removesuffix("_indptr")] if name.endswith("_indptr") else nnz
+        end = place + size * np.dtype(dtype).itemsize
+        header[name] = {"dtype": kind, "shape": [size], "data_offsets": [place, end]}
         place = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    start = 8 + len(text)
     with open(path, "wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + place)
-    start = 8 + len(text)
+        file.truncate(start + place)
     return {
-        name: np.memmap(path, _ARRAYS[name][1], "r+", start + header[name]["data_offsets"][0], (sizes[name],))
-        for name in header
+        name: np.memmap(path, _ARRAYS[name][1], "r+", start + said["data_offsets"][0], tuple(said["shape"]))
+        for name, said in header.items()
     }

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCK = 8192
+BLOCK = 2048
 _NEAR = 16  # unwanted rows between two wanted ones that are read with them rather than skipped
 _RUN = 256  # rows that stand together in a sample
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 _AT_ONCE = 200
+_ENTRIES = 2**23  # of a block: 64 MB
 
 
 def drawn_weights(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
@@ -15,8 +16,9 @@ def drawn_weights(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     The lines are the same for the same seed, whatever the blocks.
     """
     generator = np.random.default_rng(seed)
-    for start in range(0, resamples, _AT_ONCE):
-        yield generator.multinomial(n, np.full(n, 1 / n), size=min(_AT_ONCE, resamples - start))
+    at_once = max(1, min(_AT_ONCE, _ENTRIES // n))
+    for start in range(0, resamples, at_once):
+        yield generator.multinomial(n, np.full(n, 1 / n), size=min(at_once, resamples - start))
 
 
 def interval(draws: np.ndarray, level: float = 0.95) -> tuple[float, float]:

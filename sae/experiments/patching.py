@@ -152,17 +152,15 @@ class _Replacing:
     """What takes the place of states, under each condition."""
 
     def __init__(self, case: Case, seed: int) -> None:
-        import torch
+        from sae.common.row_reader import RowBlocks, sample
+        from sae.evaluation.baselines import PCA, PCA_ROWS
 
-        from sae.evaluation.baselines import PCA
-
-        train = np.asarray(case.slice.x)[case.slice.train_rows].astype(np.float32)
-        rows = torch.from_numpy(train).to(case.device)
+        rows = RowBlocks(case.slice.x, sample(case.slice.train_rows, PCA_ROWS), case.device)
         pca = PCA(rows)
         k = getattr(case.model, "k", None) or max(1, round(case.codes.nnz / case.codes.n_rows))
         self.components = min(int(k), rows.shape[1])
-        self._mean = pca.mean.to(rows)
-        self._principal = pca.components[:, : self.components].to(rows)
+        self._mean = pca.mean.float().to(case.device)
+        self._principal = pca.components[:, : self.components].float().to(case.device)
         self._model, self._seed = case.model, seed
 
     def states(self, state: Tensor, start: int) -> dict[str, Tensor]:

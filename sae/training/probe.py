@@ -81,7 +81,7 @@ def over_k(configs: Sequence[TrainingConfig], measure: Callable[[TrainingConfig]
     alike: dict[tuple, dict[int, TrainingConfig]] = {}
     for config in configs:
         alike.setdefault(cell_key(dataclasses.replace(config, k=1)), {})[config.k] = config
-    found = {}
+    found: dict[tuple, float] = {}
     for by_k in alike.values():
         low, high = min(by_k), max(by_k)
         least = measure(by_k[low])

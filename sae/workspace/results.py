@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sae.workspace.folder import Workspace
 
 CURVE_SECONDS = 1.0
-PAIR_ENTRIES = 2**24  # activations that pairs are counted on: with more of them, those of evenly spread rows
 
 
 def now() -> str:
@@ -150,7 +149,7 @@ class WorkspaceStore:
         """Everything of a finished run; metrics.json comes last, so its being there means that the rest is."""
         from sae.analysis.codes_file import write_codes
         from sae.analysis.features import feature_table
-        from sae.analysis.pairs import correlated_pairs
+        from sae.analysis.pairs import PAIR_ENTRIES, correlated_pairs
 
         folder = self.folder(run)
         weights = {name: value.detach().cpu().float() for name, value in result.model.state_dict().items()}

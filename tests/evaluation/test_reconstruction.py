@@ -141,7 +141,7 @@ def test_baselines_of_a_slice_equal_those_of_its_tensors(case):
         assert found["random_dictionary"][name] == pytest.approx(expected)
 
 
-def test_interval_resamples_examples_not_rows():
+def test_interval_resamples_examples_not_rows(monkeypatch):
     generator = np.random.default_rng(0)
     error, spread = generator.random(200), generator.random(200) + 1
     low, high = ev_interval(error, spread, np.arange(200))
@@ -152,4 +152,7 @@ def test_interval_resamples_examples_not_rows():
     np.testing.assert_allclose(repeated, (low, high), atol=1e-12)
     as_rows = ev_interval(np.repeat(error, 10), np.repeat(spread, 10), np.arange(2000))
     assert as_rows[1] - as_rows[0] < 0.5 * (high - low)
+    # parts of examples at their number
+    monkeypatch.setattr("sae.evaluation.reconstruction.INTERVAL_PARTS", 200)
+    np.testing.assert_allclose(ev_interval(np.repeat(error, 10), np.repeat(spread, 10), np.arange(2000)), (low, high))
     assert np.isnan(ev_interval(error[:1], spread[:1], np.zeros(1))).all()
