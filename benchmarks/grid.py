@@ -18,7 +18,7 @@ from benchmarks import data, ours, roofline, table
 from benchmarks.peers import find_peers
 from benchmarks.reference import DenseAutograd
 from benchmarks.task import BATCH_SIZE, GRID, LARGE, STEPS, Cell, Implementation, Task
-from benchmarks.timing import Effort, interleaved, keep_memory, one_thread
+from benchmarks.timing import Effort, interleaved, keep_memory, one_thread, return_memory
 
 OURS: dict[str, type[Implementation]] = {"ours_float32": ours.Float32, "ours_bfloat16": ours.BFloat16}
 AUXK: dict[str, type[Implementation]] = {
@@ -68,6 +68,8 @@ def measure(rows: Tensor, others: Mapping[str, type[Implementation]], plan: Plan
         "d_in": task.d_in,
         "cells": cells,
     }
+    of_auxk = [cell for cell in plan.grid if cell.k == 20] or plan.grid[:1]
+    document["auxk"] = [_cell(task, cell, AUXK, plan) for cell in of_auxk]
     if plan.large:
         large = _cell(task, plan.large, implementations, plan._replace(effort=plan.large_effort))
         times = {name: spent["median"] for name, spent in large["ms"].items()}
@@ -76,8 +78,6 @@ def measure(rows: Tensor, others: Mapping[str, type[Implementation]], plan: Plan
             "ratios": _ratios(times, "ours_float32", others),
             "ratios_bfloat16": _ratios(times, "ours_bfloat16", others),
         }
-    of_auxk = [cell for cell in plan.grid if cell.k == 20] or plan.grid[:1]
-    document["auxk"] = [_cell(task, cell, AUXK, plan) for cell in of_auxk]
     document["machine"] = roofline.machine()
     return document
 
@@ -88,6 +88,7 @@ def _cell(task: Task, cell: Cell, implementations: Mapping[str, type[Implementat
     said = ", ".join(f"{name} {spent.median:.1f}" for name, spent in times.items())
     _say(f"d_sae {cell.d_sae}, K {cell.k}, ms a step: {said}")
     roof = roofline.measure(cell, task.d_in, plan.roofline_repeats)
+    return_memory()
     return {
         **cell._asdict(),
         "ms": {name: spent._asdict() for name, spent in times.items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import statistics
 import sys
@@ -50,10 +51,20 @@ def keep_memory() -> None:
     Otherwise every large temporary is mapped anew, page by page: more than half of a step of the peer that makes the
     largest, at a price that belongs to the kernel and the virtual machine.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 2**28)):
-            mallopt(option, value)
+    for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 2**28)):
+        _glibc("mallopt", option, value)
+
+
+def return_memory() -> None:
+    """Give back what `keep_memory` keeps and nothing uses."""
+    gc.collect()
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(name: str, *arguments: int) -> None:
+    function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+    if function is not None:
+        function(*arguments)
 
 
 def interleaved(task: Task, implementations: Mapping[str, type[Implementation]], effort: Effort) -> dict[str, Times]:
