@@ -36,9 +36,7 @@ def facts(activations: Activations) -> dict[str, str]:
         nouns(activations)[1].capitalize(): _source(problems),
         "Licence of the terms": str(problems.get("licence", "")) if is_terms(activations) else "",
         "Test problems": _source(problems.get("test") or {}),
-        "Not read": f"{count(len(problems['unread']))} lines; {problems['unread'][0]}"
-        if problems.get("unread")
-        else "",
+        "Not read": _unread(problems, is_terms(activations)),
         "Shape": f"{count(activations.n_rows)} rows × {count(activations.d_in)} dimensions, {manifest['dtype']}",
         "Size": bytes_text(activations.n_rows * activations.d_in * activations.array.dtype.itemsize),
         "Examples": count(manifest.get("n_examples") or len(activations.examples)),
@@ -70,8 +68,9 @@ def _source(problems: dict[str, Any]) -> str:
     return " ".join(str(problems[key]) for key in ("kind", "name", "n", "path") if problems.get(key))
 
 
-def _unread(lines: list[str]) -> str:
-    return f"{count(len(lines))} {plural(len(lines), 'line')}; {lines[0]}" if lines else ""
+def _unread(problems: dict[str, Any], terms: bool) -> str:
+    lines = problems.get("unread")
+    return f"{count(len(lines))} {plural(len(lines), 'term' if terms else 'line')}; {lines[0]}" if lines else ""
 
 
 def _layers(manifest: dict[str, Any], model: dict[str, Any]) -> str:
@@ -212,7 +211,10 @@ def chosen_problems(
     """The problems that hold every word of `text`, of a split, a number of steps, answered right or wrong."""
     if text.strip():
         where = [name for name in SEARCHED if name in table] or ["example"]
-        joined = table[where].astype(str).agg("\n".join, axis=1).str.lower()
+        joined = table[where[0]].astype(str)
+        for name in where[1:]:
+            joined = joined + "\n" + table[name].astype(str)
+        joined = joined.str.lower()
         for word in text.lower().split():
             table = table[joined.loc[table.index].str.contains(word, regex=False)]
     if split != ANY:
