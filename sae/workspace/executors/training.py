@@ -55,7 +55,8 @@ def train_claimed(workspace: Workspace, plan: Plan, device: str, progress: JobPr
     """
     import socket
 
-    from sae.experiments.execute import Data, execute
+    from sae.experiments.data import Data
+    from sae.experiments.execute import execute
     from sae.workspace.results import WorkspaceStore, now
 
     class Store(WorkspaceStore):
