@@ -128,7 +128,8 @@ def codes(shown: Shown, table: pd.DataFrame) -> None:
             ),
             _long(bands), key="ablation_counts", title="How many features are active on a row",
             meaning=f"{_SEEDS} A click on a name hides it.{_held(held)}",
-            formula="Features whose code is not 0, counted in every row of the split; bins of equal width.", n=f"{grid_views.n_words(shown.experiment, shown.split)}, {_seeds(done)}",
+            formula="Features whose code is not 0, counted in every row of the split; bins of equal width.",
+            n=f"{grid_views.n_words(shown.experiment, shown.split)}, {_seeds(done)}",
             filename=f"{shown.experiment.name}-counts-{shown.split}",
             reproduce=runs_recipe(
                 shown, "from sae.ui.ablation_data import row_counts\n",
