@@ -46,7 +46,7 @@ SPECS = (
 
 
 def make(root: Path) -> Workspace:
-    """A workspace with activations `rows`, and the experiments `alpha` (2 seeds), `clipped`, `objectives` and `sizes` (1)."""
+    """Activations `rows`, and the experiments `alpha` (2 seeds), `clipped`, `objectives` and `sizes` (one)."""
     workspace = Workspace(root)
     put_activations(workspace)
     for number, one in enumerate(SPECS):
