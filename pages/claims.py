@@ -7,6 +7,7 @@ import shlex
 import streamlit as st
 
 from sae.analysis.claims import VERDICTS
+from sae.analysis.claims.grids import GRID
 from sae.ui import address, claims_view, empty, page, pickers
 from sae.ui.reproduce import Reproduce
 from sae.workspace.evidence import choose_preset
@@ -17,12 +18,12 @@ page.head("Claims", "What do the founding documents claim, number by number, and
 
 with page.errors_shown("reading the claims"):
     documents = claims_view.documents()
-    kinds = {document.experiment_kind for document in documents}
+    kinds = {kind for document in documents for kind in document.experiment_kinds}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="claims_controls"):
         experiment = pickers.pick_experiment(page.workspace(), kinds, label="Held against")
         preset = None
         if experiment is not None:
-            document = next(d for d in documents if d.experiment_kind == experiment.kind)
+            document = claims_view.about(experiment.kind)[0]
             presets = list(experiment.factors.get("preset", []))
             if len(presets) > 1:
                 preset = pickers.pick_choice(
@@ -32,10 +33,12 @@ with page.errors_shown("reading the claims"):
                 page.note(f"Experiment {experiment.name} has no finished run yet: claims that need one wait for it.")
                 experiment = None
         else:
-            document = documents[0]
-        view = pickers.pick_choice(
-            "View", ["claims", "figures"], name="view", default="claims", format=str.capitalize, look="buttons"
-        )
+            document = next(d for d in documents if GRID in d.tables)
+        view = "claims"
+        if GRID in document.tables:  # the figures are of a grid
+            view = pickers.pick_choice(
+                "View", ["claims", "figures"], name="view", default="claims", format=str.capitalize, look="buttons"
+            ) or "claims"  # fmt: skip
         source = claims_view.OWN
         if view == "figures" and experiment is not None:
             source = pickers.pick_choice(

@@ -51,7 +51,7 @@ def claims(options: argparse.Namespace) -> None:
         measured = {
             document.id: gather(experiment, document, options.preset)
             for document in documents
-            if document.experiment_kind == experiment.kind
+            if experiment.kind in document.experiment_kinds
         }
         if not measured:
             raise UserError(f"no document makes claims about a {experiment.kind}: {experiment.name!r} is one")

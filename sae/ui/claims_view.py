@@ -20,12 +20,18 @@ from sae.ui.panel import figure_panel, table_panel
 from sae.ui.reproduce import Reproduce
 from sae.ui.words import count, plain
 from sae.workspace import Workspace
-from sae.workspace.evidence import gather
+from sae.workspace.evidence import companions, gather
 
 if TYPE_CHECKING:
     from sae.workspace.experiments import ExperimentFolder
 
-COLORS = {"reproduced": "green", "differs": "orange", "refuted": "red", "not testable here": "gray"}
+COLORS = {
+    "reproduced": "green",
+    "differs": "orange",
+    "refuted": "red",
+    "not testable here": "gray",
+    "not measured yet": "blue",
+}
 OWN, HERE = "document", "measured"
 _HEIGHT = 330
 
@@ -49,9 +55,18 @@ def table(experiment: ExperimentFolder | None, preset: str | None) -> pd.DataFra
     return _table(str(page.workspace().root), experiment.name, preset, _stamp(experiment))
 
 
+def about(kind: str) -> list[Document]:
+    """The documents whose claims are held against experiments of that kind."""
+    return [document for document in documents() if kind in document.experiment_kinds]
+
+
 def _stamp(experiment: ExperimentFolder) -> int:
-    """Changes when a run of the experiment finishes or is trained again."""
-    files = (run.folder / "metrics.json" for run in experiment.runs())
+    """Changes when a run of the experiment, or of one that is read beside it, finishes or is measured."""
+    read = {one.name: one for document in about(experiment.kind) for one in companions(experiment, document).values()}
+    files = [run.folder / "metrics.json" for one in read.values() for run in one.runs()]
+    for one in experiment.workspace.experiments():
+        if one.source in read:
+            files += [one.part_folder(run) / "results.json" for run in one.measured_runs()]
     return sum(file.stat().st_mtime_ns for file in files if file.exists())
 
 
@@ -65,8 +80,7 @@ def _table(root: str, name: str | None, preset: str | None, stamp: int) -> pd.Da
     if name is None:
         return evaluate(documents())
     kind = Workspace.at(root).experiment(name).kind
-    about = [document for document in documents() if document.experiment_kind == kind]
-    return evaluate(documents(), {d.id: _measured(root, name, d.id, preset, stamp) for d in about})
+    return evaluate(documents(), {d.id: _measured(root, name, d.id, preset, stamp) for d in about(kind)})
 
 
 def counts(claims: pd.DataFrame) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sae.analysis.claims.measured import Measured
+from sae.analysis.claims.measured import Ablation, Measured
 from sae.common.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sae.analysis.claims import Document
+    from sae.experiments.plan import Kind
     from sae.workspace.experiments import ExperimentFolder
     from sae.workspace.runs import RunFolder
 
@@ -72,7 +73,74 @@ def gather(experiment: ExperimentFolder, document: Document, preset: str | None 
             ]
         ),
         norms=_norms(finished),
+        ablations=_ablations(experiment, document),
     )
+
+
+def companions(experiment: ExperimentFolder, document: Document) -> dict[str, ExperimentFolder]:
+    """By kind that the document's claims name: the experiment itself, and of the other kinds the newest one with a
+    finished run on the same activations.
+    """
+    wanted = {claim.arguments["kind"] for claim in document.claims if "kind" in claim.arguments}
+    found = {experiment.kind: experiment} if experiment.kind in wanted else {}
+    others = [
+        other
+        for other in experiment.workspace.experiments()
+        if other.source is None
+        and other.kind in wanted
+        and other.kind != experiment.kind
+        and other.activations == experiment.activations
+    ]
+    for other in sorted(others, key=lambda one: one.created, reverse=True):
+        if other.kind not in found and any(run.done for run in other.runs()):
+            found[other.kind] = other
+    return found
+
+
+def _ablations(experiment: ExperimentFolder, document: Document) -> dict[str, Ablation]:
+    from sae.experiments import kind_of
+
+    return {name: _ablation(one, kind_of(name)) for name, one in companions(experiment, document).items()}
+
+
+def _ablation(experiment: ExperimentFolder, kind: Kind) -> Ablation:
+    import pandas as pd
+
+    finished = [run for run in experiment.runs() if run.done]
+    there = [run.metrics for run in finished]
+    split = next(name for name in ("test", "validation", "all") if all(name in metrics for metrics in there))
+    measured = _measurements(experiment)
+    lines = []
+    for run, metrics in zip(finished, there, strict=True):
+        here = metrics[split]
+        training = run.results.get("training", {})
+        lines.append(
+            {
+                "id": run.id,
+                "seed": 0,
+                **run.factors,
+                **here,
+                **{f"{name}_all": metrics["all"].get(name) for name in ("dead", "dense")},
+                **{name: training.get(name) for name in ("loss_spikes", "gradient_norm_cv")},
+                # worse than predicting the mean of the training rows, or no number
+                "diverged": float(not here.get("reconstruction_loss", 0.0) < here.get("mean_predictor_loss", 1.0)),
+                **measured.get(run.id, {}),
+            }
+        )
+    factors = tuple(experiment.factors)
+    return Ablation(experiment.name, kind.name, split, factors, kind.baseline, kind.matched, pd.DataFrame(lines))
+
+
+def _measurements(experiment: ExperimentFolder) -> dict[str, dict[str, float]]:
+    """What the newest measurements of each kind found of each run, the kind before each name."""
+    found: dict[str, dict[str, float]] = {}
+    others = [one for one in experiment.workspace.experiments() if one.source == experiment.name]
+    for one in sorted(others, key=lambda other: other.created):
+        prefix = one.kind.replace("-", "_")
+        for run in one.measured_runs():
+            for results in one.part_results(run) or []:
+                found.setdefault(run, {}).update({f"{prefix}_{k}": v for k, v in results["metrics"].items()})
+    return found
 
 
 def _about(experiment: ExperimentFolder, run: RunFolder) -> str:

@@ -117,6 +117,18 @@ def test_one_k_alone(open_page, ablated):
     assert "one configuration is no curve" in said(at)
 
 
+def test_two_factors_are_ablated_together(open_page, ablated):
+    at = open_page("ablations", ablated, experiment="objectives")
+    assert not at.exception and not at.error
+    points = next(t for t in spec(at, "ablation_forest")["data"] if t["name"] == "levels")
+    assert points["y"] == [
+        "reconstruction cosine, sparsity L1", "reconstruction MSE, sparsity cosine", "reconstruction MSE, sparsity L1"
+    ]  # fmt: skip
+    cells = [losses(ablated, "objectives", reconstruction_objective=r, sparsity_objective=s)[0]
+             for r, s in (("cosine", "cosine"), ("cosine", "l1"), ("mse", "cosine"), ("mse", "l1"))]  # fmt: skip
+    assert points["x"] == pytest.approx(np.array(cells[1:]) - cells[0])
+
+
 def test_an_experiment_without_a_baseline_is_a_heat_map(open_page, ablated):
     at = open_page("ablations", ablated, experiment="sizes")
     assert not at.exception and not at.error
@@ -212,7 +224,7 @@ def test_it_fills_while_it_trains(open_page, own):
     assert "Others are not finished yet." in said(at)
 
 
-@pytest.mark.parametrize("experiment", ["alpha", "clipped", "sizes"])
+@pytest.mark.parametrize("experiment", ["alpha", "clipped", "objectives", "sizes"])
 @pytest.mark.parametrize("view", ["verdict", "trade-off", "table", "training", "codes"])
 def test_recipes_run(open_page, ablated, offered, monkeypatch, capsys, experiment, view):
     at = open_page("ablations", ablated, experiment=experiment, view=view)

@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from sae.workspace import Workspace
+from tests.workspace import ablations
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
 
@@ -45,7 +46,7 @@ def test_without_an_experiment_the_reports_own_arithmetic_stands(workspace: Path
     assert "No experiment to hold them against yet" in said(app)
     lines = app.dataframe[0].value.set_index("id")
     assert lines.loc["all-pareto", "verdict"] == "refuted" and lines.loc["all-pareto", "value"] == "4 of 12"
-    assert lines.loc["all-pareto-here", "verdict"] == "not testable here"
+    assert lines.loc["all-pareto-here", "verdict"] == "not measured yet"
 
 
 def test_an_experiment_gives_its_numbers(trained: Workspace, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +96,23 @@ def test_three_figures(trained: Workspace, repository: Path, monkeypatch: pytest
 def test_an_address_that_asks_for_what_is_not_here_shows_something(workspace: Path, repository: Path) -> None:
     app = opened(repository, section="99", claim="no-such-claim", verdict=["perhaps"])
     assert len(listed(app)) > 100 and "99" in said(app)
+
+
+def test_claims_of_another_kind_have_no_figures_of_a_grid(workspace: Path, repository: Path) -> None:
+    lines = opened(repository).dataframe[0].value.set_index("id")
+    assert lines.loc["improved-reconstruction", "verdict"] == "not measured yet"
+    assert lines.loc["gradient-all", "evidence"] == "its text"
+
+
+def test_an_ablation_is_evidence_for_its_documents(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = ablations.make(tmp_path / "workspace")
+    monkeypatch.setenv("SAE_WORKSPACE", str(workspace.root))
+    app = opened(repository, experiment="alpha", view="figures", claim="alpha-count")
+    lines = app.dataframe[0].value.set_index("id")
+    assert lines.loc["alpha-count", "value"].endswith("of 2 steps")
+    assert lines.loc["no-dead", "verdict"] in ("reproduced", "differs", "refuted")  # of `sizes`, on the same rows
+    assert lines.loc["improved-reconstruction", "verdict"] == "not testable here"  # one seed
+    assert lines.loc["round-removed", "verdict"] == "not measured yet"
+    assert lines.loc["all-pareto-here", "verdict"] == "not measured yet"

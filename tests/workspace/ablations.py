@@ -30,12 +30,23 @@ SPECS = (
         "clipped",
         {"d_sae": [32], "k": [2, 8], "rounding": ["pass_through", "topk"], "seed": [0]},
     ),
+    spec(
+        "cosine-ablation-loss",
+        "objectives",
+        {
+            "d_sae": [16],
+            "k": [2],
+            "reconstruction_objective": ["cosine", "mse"],
+            "sparsity_objective": ["cosine", "l1"],
+            "seed": [0],
+        },
+    ),
     spec("cosine-nk", "sizes", {"d_sae": [16, 32], "k": [2, 4], "seed": [0]}),
 )
 
 
 def make(root: Path) -> Workspace:
-    """A workspace with activations `rows` and the experiments `alpha` (2 seeds), `clipped` and `sizes` (one)."""
+    """Activations `rows`, and the experiments `alpha` (2 seeds), `clipped`, `objectives` and `sizes` (one)."""
     workspace = Workspace(root)
     put_activations(workspace)
     for number, one in enumerate(SPECS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sae.analysis.claims import grids, levels, numbers
+from sae.analysis.claims import ablations, grids, levels, numbers
 from sae.analysis.claims.documents import Claim, Document
 from sae.analysis.claims.finding import Finding
 from sae.analysis.claims.measured import Measured
@@ -32,4 +32,9 @@ CHECKS: dict[str, Check] = {
     "mean-predictor": levels.mean_predictor,
     "decoder-norms": levels.decoder_norms,
     "other-preset": levels.other_preset,
+    "bounded": ablations.bounded,
+    "against-baseline": ablations.against_baseline,
+    "beside": ablations.beside,
+    "along": ablations.along,
+    "smaller": ablations.smaller,
 }

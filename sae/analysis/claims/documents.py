@@ -19,6 +19,7 @@ EVIDENCE = {
     "document": "its own numbers",
     "measured": "measured here",
     "record": "its code",
+    "text": "its text",
 }
 _FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 _NEEDED = ("id", "section", "words", "says", "formula", "ours", "check", "evidence", "rule")
@@ -40,7 +41,7 @@ class Claim:
     ours: str
     """What we compute, and from what."""
     evidence: str
-    """`document`, `measured` or `record`: see EVIDENCE."""
+    """`document`, `measured`, `record` or `text`: see EVIDENCE."""
     check: str
     rule: str
     """What gives which verdict."""
@@ -64,7 +65,8 @@ class Document:
     """What activations it measured: d_in, layer, position, n_rows. Levels are compared on the same alone."""
     presets: tuple[str, ...]
     """Our presets that follow its recipe, the most faithful one first."""
-    experiment_kind: str
+    experiment_kinds: tuple[str, ...]
+    """Kinds of experiments that its claims are held against."""
     constants: dict[str, float]
     tables: dict[str, pd.DataFrame]
     keys: dict[str, tuple[str, ...]]
@@ -114,7 +116,7 @@ def load(path: Path) -> Document:
             content["about"],
             content["setting"],
             tuple(content["presets"]),
-            content["experiment_kind"],
+            tuple(content["experiment_kinds"]),
             content["constants"],
             tables,
             {name: tuple(entry["keys"]) for name, entry in content["tables"].items()},

@@ -58,8 +58,8 @@ def evaluate(documents: Sequence[Document], measured: Mapping[str, Measured] | N
             except UserError as error:  # what the tables can't answer, such as a grid of one cell
                 found = Finding(UNTESTABLE, reason=str(error))
             run = found.run
-            fields = {"experiment": chosen.experiment, "preset": chosen.preset, "run": run} if chosen else {}
-            page, query = _link(claim.page, claim.query, fields)
+            fields = {"experiment": found.experiment or chosen.experiment, "preset": chosen.preset} if chosen else {}
+            page, query = _link(claim.page, claim.query, {**fields, "run": run})
             lines.append(
                 {
                     "id": claim.id,

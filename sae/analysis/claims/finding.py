@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REPRODUCED, DIFFERS, REFUTED, UNTESTABLE = "reproduced", "differs", "refuted", "not testable here"
+WAITING = "not measured yet"
+NO_EXPERIMENT = "no experiment of this kind is chosen"
 VERDICTS = {
     REPRODUCED: "our number, or our test of the statement, agrees",
     DIFFERS: "it holds in part, in other units, or of something else than it says",
     REFUTED: "the number or the statement does not hold",
     UNTESTABLE: "what it would take is not here; what was measured instead is shown",
+    WAITING: "an experiment here would tell, and none of its runs is finished",
 }
 
 
@@ -20,7 +23,8 @@ class Finding:
 
     `low` and `high` are its 95 % interval (Student's t over seeds; for one seed the bootstrap over examples
     where there is one), `n` how many seeds or numbers it rests on, `reason` why the verdict is what it is,
-    `also` another number worth seeing, `run` the run that shows it.
+    `also` another number worth seeing, `run` the run that shows it, `experiment` the one that it comes from where that
+    is not the one that was asked about.
     """
 
     verdict: str
@@ -32,7 +36,12 @@ class Finding:
     n: int | None = None
     also: str = ""
     run: str | None = None
+    experiment: str | None = None
 
 
 def untestable(reason: str, **more: object) -> Finding:
     return Finding(UNTESTABLE, reason=reason, **more)  # type: ignore[arg-type]
+
+
+def waiting(reason: str = NO_EXPERIMENT) -> Finding:
+    return Finding(WAITING, reason=reason)

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from sae.analysis.claims.documents import Claim, Document
-from sae.analysis.claims.finding import DIFFERS, REFUTED, REPRODUCED, Finding, untestable
+from sae.analysis.claims.finding import DIFFERS, NO_EXPERIMENT, REFUTED, REPRODUCED, Finding, untestable, waiting
 from sae.analysis.claims.measured import Measured
 from sae.analysis.death_formula import death_formula
 from sae.analysis.pareto import non_dominated
 from sae.analysis.variance_share import variance_share, variance_share_range
 
 GRID = "grid"
-NO_EXPERIMENT = "no experiment of this kind is chosen"
 
 
 def table(claim: Claim, document: Document, measured: Measured | None, metrics: list[str]) -> pd.DataFrame | str:
@@ -47,7 +46,7 @@ def pareto(claim: Claim, document: Document, measured: Measured | None) -> Findi
     metrics = sorted({name for test in tests for name in [*test["maximize"], *test["minimize"]]} - {"k", "d_sae"})
     found = table(claim, document, measured, metrics)
     if isinstance(found, str):
-        return untestable(found)
+        return waiting() if found == NO_EXPERIMENT else untestable(found)
     if len(found) < 2:
         return untestable("one configuration alone is always on its frontier")
     counts = [
@@ -68,7 +67,7 @@ def share(claim: Claim, document: Document, measured: Measured | None) -> Findin
     response, dominant = claim.arguments["response"], claim.arguments["dominant"]
     found = table(claim, document, measured, [response])
     if isinstance(found, str):
-        return untestable(found)
+        return waiting() if found == NO_EXPERIMENT else untestable(found)
     if found["k"].nunique() < 2 or found["d_sae"].nunique() < 2:
         return untestable("a share by factor needs two values of K and two dictionary sizes")
     shares = variance_share(found, response).set_index("component")["share"]
@@ -104,7 +103,7 @@ def formula_of_death(claim: Claim, document: Document, measured: Measured | None
     """Death against max(0, 1 - K n / (d threshold)): reproduced if one threshold comes within `within` everywhere."""
     found = table(claim, document, measured, ["dead"])
     if isinstance(found, str):
-        return untestable(found)
+        return waiting() if found == NO_EXPERIMENT else untestable(found)
     rows = document.constants["n"] if claim.evidence == "document" or measured is None else measured.setting["n_rows"]
     result = death_formula(found, int(rows or 0))
     errors = result.table["error"].abs()
@@ -132,7 +131,7 @@ def steps(claim: Claim, document: Document, measured: Measured | None) -> Findin
     within = "d_sae" if along == "k" else "k"
     found = table(claim, document, measured, [metric])
     if isinstance(found, str):
-        return untestable(found)
+        return waiting() if found == NO_EXPERIMENT else untestable(found)
     held, against = 0, []
     for _, lines in found.groupby(within):
         lines = lines.sort_values(along)
@@ -159,7 +158,7 @@ def best_cell(claim: Claim, document: Document, measured: Measured | None) -> Fi
     metric, sign = given["metric"], 1 if given["way"] == "highest" else -1
     found = table(claim, document, measured, [metric])
     if isinstance(found, str):
-        return untestable(found)
+        return waiting() if found == NO_EXPERIMENT else untestable(found)
     ranked = found.sort_values(metric, ascending=sign < 0, ignore_index=True)
     first = ranked.iloc[0]
     expected = f"K {given['k']}, d {given['d_sae']:,}"
@@ -183,7 +182,7 @@ def largest_effect(claim: Claim, document: Document, measured: Measured | None) 
     metric = claim.arguments["metric"]
     found = table(claim, document, measured, [metric])
     if isinstance(found, str):
-        return untestable(found)
+        return waiting() if found == NO_EXPERIMENT else untestable(found)
     gains = {}
     for k, lines in found.groupby("k"):
         lines = lines.sort_values("d_sae")

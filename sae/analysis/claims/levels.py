@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sae.analysis.claims.documents import Claim, Document
-from sae.analysis.claims.finding import DIFFERS, REFUTED, REPRODUCED, Finding, untestable
-from sae.analysis.claims.grids import NO_EXPERIMENT
+from sae.analysis.claims.finding import DIFFERS, REFUTED, REPRODUCED, Finding, untestable, waiting
 from sae.analysis.claims.measured import Measured, t_interval
 
 _SHARES = {"dead"}
@@ -34,7 +33,7 @@ def other_activations(document: Document, measured: Measured) -> str:
 def cell(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """`metric` on `split` in the cell `k`, `d_sae`: on the same activations reproduced within `within`, or differs."""
     if measured is None:
-        return untestable(NO_EXPERIMENT)
+        return waiting()
     metric, split, k, d_sae = (claim.arguments[name] for name in ("metric", "split", "k", "d_sae"))
     cells = measured.cells(metric, split)
     hit = cells[(cells["k"] == k) & (cells["d_sae"] == d_sae)]
@@ -72,7 +71,7 @@ def row(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """`metric` at one `k` over the dictionary sizes: mean and sample standard deviation, as the document's tables have
     it, or with `show` `range` the smallest and the largest."""
     if measured is None:
-        return untestable(NO_EXPERIMENT)
+        return waiting()
     metric, split, k = (claim.arguments[name] for name in ("metric", "split", "k"))
     cells = measured.cells(metric, split)
     values = cells[cells["k"] == k][metric].to_numpy(float)
@@ -92,7 +91,7 @@ def row(claim: Claim, document: Document, measured: Measured | None) -> Finding:
 def gain(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """The difference of `metric` between the cells `to` and `start` ([k, d_sae] each), in the metric's own unit."""
     if measured is None:
-        return untestable(NO_EXPERIMENT)
+        return waiting()
     metric, split = claim.arguments["metric"], claim.arguments["split"]
     lines = measured.lines(split)
     sides = []
@@ -116,7 +115,7 @@ def gain(claim: Claim, document: Document, measured: Measured | None) -> Finding
 def seconds(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """Training time: `show` `range` over runs, or `total`. Comparable only on the document's own `hardware`."""
     if measured is None:
-        return untestable(NO_EXPERIMENT)
+        return waiting()
     lines = measured.lines("all")
     times = measured.times[measured.times["id"].isin(lines["id"])] if len(measured.times) else pd.DataFrame()
     if times.empty:
@@ -142,7 +141,7 @@ def seconds(claim: Claim, document: Document, measured: Measured | None) -> Find
 def exact_k(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """Whether every row of every run has exactly K active features: mean L0 equal to K on all rows."""
     if measured is None:
-        return untestable(NO_EXPERIMENT)
+        return waiting()
     lines = measured.lines("all")
     if lines.empty or "l0" not in lines:
         return untestable(f"experiment {measured.experiment!r} has no finished runs of the preset {measured.preset!r}")
@@ -165,8 +164,10 @@ def exact_k(claim: Claim, document: Document, measured: Measured | None) -> Find
 
 def mean_predictor(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """What the document's explained variance gives to predicting the mean, which explains nothing."""
-    if measured is None or measured.baselines.empty:
-        return untestable(NO_EXPERIMENT if measured is None else "the experiment has no baselines")
+    if measured is None:
+        return waiting()
+    if measured.baselines.empty:
+        return untestable("the experiment has no baselines")
     found = measured.baselines
     found = found[(found["baseline"] == "mean_predictor") & (found["split"] == claim.arguments["split"])]
     if found.empty:
@@ -187,7 +188,7 @@ def mean_predictor(claim: Claim, document: Document, measured: Measured | None) 
 def decoder_norms(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """The norms of the living features' decoder rows after training: reproduced if all within `within` of 1."""
     if measured is None:
-        return untestable(NO_EXPERIMENT)
+        return waiting()
     chosen = measured.lines("all")["id"]
     found = measured.norms[measured.norms["id"].isin(chosen)] if len(measured.norms) else pd.DataFrame()
     if found.empty:
@@ -202,7 +203,7 @@ def other_preset(claim: Claim, document: Document, measured: Measured | None) ->
     """Whether a property of the grid belongs to the data or to the recipe: `metric` on `split`, at the experiment's
     smallest K, under this preset and under `preset`; refuted if the other takes more than `share` of it away."""
     if measured is None:
-        return untestable(NO_EXPERIMENT)
+        return waiting()
     metric, split, other = (claim.arguments[name] for name in ("metric", "split", "preset"))
     mine, theirs = measured.cells(metric, split), measured.cells(metric, split, other)
     both = mine.merge(theirs, on=["k", "d_sae"], suffixes=("", "_other"))

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """An experiment that ablates something, as checks read it.
+
+    `runs`: a line a finished run with its factors, the metrics of one split (`split`), `dead_all` and `dense_all` (on
+    all rows), `loss_spikes`, `gradient_norm_cv` and `diverged` (0 or 1) of its training, and what measurements found of
+    it, with the measurement's kind before: `concepts_label_f1`, `equal_bits_recall`.
+    """
+
+    experiment: str
+    kind: str
+    split: str
+    factors: tuple[str, ...]
+    baseline: dict[str, Any]
+    matched: str
+    runs: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +51,8 @@ class Measured:
     baselines: pd.DataFrame = field(default_factory=pd.DataFrame)
     times: pd.DataFrame = field(default_factory=pd.DataFrame)
     norms: pd.DataFrame = field(default_factory=pd.DataFrame)
+    ablations: Mapping[str, Ablation] = field(default_factory=dict)
+    """By kind: the experiment itself, and the newest ones of the document's other kinds on the same activations."""
     _cells: dict[tuple[str, str, str], pd.DataFrame] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
