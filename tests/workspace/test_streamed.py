@@ -79,8 +79,8 @@ def test_groups_share_what_is_read(filled, tmp_path, little_memory, monkeypatch)
 @pytest.mark.parametrize("stop", [0.11, 0.48, 0.8])
 def test_a_resumed_run_keeps_the_order_it_began_with(filled, tmp_path, little_memory, monkeypatch, stop):
     class Stopping(JobProgress):
-        def update(self, done, total, unit):
-            super().update(done, total, unit)
+        def update(self, done, total, stage="", **figures):
+            super().update(done, total, stage, **figures)
             if done / total > stop:
                 raise Cancelled
 
