@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from sae.training.config import TrainingConfig
 from sae.training.group import build, groups
-from sae.training.rows import ResidentRows
+from sae.training.rows import ResidentRows, Rows
 from sae.training.sparse import SparseTrainer
 from sae.training.topk_config import TopKConfig
 
 STEPS = 8  # that are timed at least; three more come before
 
 
-def seconds_per_step(configs: Sequence[TrainingConfig], d_in: int, device: str, budget: float = 0.15) -> float:
-    """Median time of a step of one group on one batch of random rows, after some to warm up; takes about `budget`
-    seconds.
+class Pilot(NamedTuple):
+    """Rows to be trained on in earnest, for runs with so few of them that features die and AuxK has work."""
 
-    As late in a run: every feature has fired before. Without dead features, so without AuxK's work: the default start
-    leaves hardly any, and with a start that does leave many a run takes longer than this says.
+    rows: Rows
+    principal: Tensor
+
+    def needed(self, config: TrainingConfig) -> bool:
+        return self.rows.n < 2 * config.d_sae
+
+
+def seconds_per_step(
+    configs: Sequence[TrainingConfig], d_in: int, device: str, budget: float = 0.15, pilot: Pilot | None = None
+) -> float:
+    """Median time of a step of one group, after some to warm up; takes about `budget` seconds.
+
+    Of a step late in a run: every feature has fired before. On one batch of random rows there are no dead features, and
+    AuxK has no work: on enough rows the default start leaves hardly any. With a `pilot` that needs it, the fourth epoch
+    on its rows is timed instead.
     """
+    if pilot is not None and pilot.needed(configs[0]):
+        return _fourth_epoch(configs, pilot)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(configs[0].batch_size, d_in, generator=generator).to(device)
     alive = [dataclasses.replace(c, auxk_window=10**12) if isinstance(c, TopKConfig) else c for c in configs]
@@ -31,17 +48,29 @@ def seconds_per_step(configs: Sequence[TrainingConfig], d_in: int, device: str, 
     trainer = build(alive, rows, torch.eye(d_in))
     if isinstance(trainer, SparseTrainer):
         trainer.touched.fill_(1)
-    waits = torch.device(device).type != "cpu"
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < STEPS + 3 or time.perf_counter() - started < budget:
-        begun = time.perf_counter()
-        for batch in rows.batches(0, 0, len(x)):
-            trainer.step(batch)
-        if waits:
-            torch.accelerator.synchronize()
-        times.append(time.perf_counter() - begun)
-    return sorted(times[3:])[len(times[3:]) // 2]
+        times.append(_timed(lambda: [trainer.step(batch) for batch in rows.batches(0, 0, len(x))], device))
+    return statistics.median(times[3:])
+
+
+def _fourth_epoch(configs: Sequence[TrainingConfig], pilot: Pilot) -> float:
+    trainer = build(configs, pilot.rows, pilot.principal)
+    times = [
+        _timed(lambda batch=batch: trainer.step(batch), str(pilot.rows.device))  # type: ignore[misc]
+        for epoch in range(4)
+        for batch in pilot.rows.batches(configs[0].seed, epoch, configs[0].batch_size)
+    ]
+    return statistics.median(times[-trainer.steps_per_epoch :])
+
+
+def _timed(work: Callable[[], object], device: str) -> float:
+    begun = time.perf_counter()
+    work()
+    if torch.device(device).type != "cpu":
+        torch.accelerator.synchronize()
+    return time.perf_counter() - begun
 
 
 def run_bytes(config: TrainingConfig, d_in: int) -> int:
@@ -50,7 +79,9 @@ def run_bytes(config: TrainingConfig, d_in: int) -> int:
     return 4 * (3 * parameters + config.batch_size * (config.d_sae + 3 * d_in))
 
 
-def total_seconds(configs: Sequence[TrainingConfig], d_in: int, n_rows: int, device: str) -> dict[tuple, float]:
+def total_seconds(
+    configs: Sequence[TrainingConfig], d_in: int, n_rows: int, device: str, pilot: Pilot | None = None
+) -> dict[tuple, float]:
     """Training seconds of each configuration by `cell_key`.
 
     On a CPU see `over_k`; on a GPU groups are probed, and each of their runs bears its share. Configurations that
@@ -59,7 +90,7 @@ def total_seconds(configs: Sequence[TrainingConfig], d_in: int, n_rows: int, dev
 
     def seconds(members: Sequence[TrainingConfig]) -> float:
         steps = members[0].epochs * -(-n_rows // members[0].batch_size)
-        return steps * seconds_per_step(members, d_in, device) / len(members)
+        return steps * seconds_per_step(members, d_in, device, pilot=pilot) / len(members)
 
     if torch.device(device).type == "cpu":
         return over_k(configs, lambda config: seconds([config]))

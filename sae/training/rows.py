@@ -12,6 +12,8 @@ from torch import Tensor
 from sae.common.precision import exact
 from sae.common.row_reader import BLOCK, sample
 
+IN_CACHE = 128  # rows that are taken into float64 at once
+
 
 class Moments(NamedTuple):
     """Of rows: their mean [d_in] in float64 on the CPU, and the root mean squared norm of the rows less it."""
@@ -131,17 +133,17 @@ def moments_of(blocks: Iterable[Tensor]) -> Moments:
 
     Sums are taken about the mean of the first block, so that a mean far from 0 costs no digits.
     """
-    n, shift = 0, torch.zeros(0)
-    total, square = torch.zeros(0), torch.zeros(0)
+    n, square = 0, 0.0
+    shift = total = torch.zeros(0)
     for block in blocks:
-        rows = exact(block)
         if not n:
-            shift = rows.mean(0)
-            total, square = torch.zeros_like(shift), torch.zeros_like(shift)
-        rows = rows - shift
-        n += len(rows)
-        total += rows.sum(0)
-        square += rows.square().sum(0)
+            shift = exact(block).mean(0)
+            total = torch.zeros_like(shift)
+        n += len(block)
+        for part in block.split(IN_CACHE):
+            rows = exact(part) - shift
+            total += rows.sum(0)
+            square += rows.flatten() @ rows.flatten()
     mean = total / n
-    variance = (square / n - mean.square()).clamp_min(0).sum()
-    return Moments((shift + mean).cpu(), float(variance) ** 0.5)
+    variance = max(0.0, float(square / n - mean @ mean))
+    return Moments((shift + mean).cpu(), variance**0.5)

@@ -18,7 +18,7 @@ def estimate(workspace: Workspace, spec: dict[str, Any], device: str) -> dict[st
     """See `sae.workspace.start.estimate_experiment`."""
     import torch
 
-    from sae.experiments.cost import Cost, Sizes
+    from sae.experiments.cost import Cost
     from sae.experiments.plan import Spec
 
     torch.set_num_threads(int(os.environ.get("SAE_THREADS") or os.cpu_count() or 1))
@@ -27,13 +27,12 @@ def estimate(workspace: Workspace, spec: dict[str, Any], device: str) -> dict[st
     # Slices of one capture have as many rows each.
     piece = workspace.open_activations(wanted.activations).slice(plan.runs[0].layer, plan.runs[0].position)
     chosen = choose(device)
-    sizes = Sizes.of(piece)
-    cost = Cost([run.config for run in plan.runs], sizes, chosen)
+    cost = Cost([run.config for run in plan.runs], piece, chosen)
     seconds = [cost.run(run.config) for run in plan.runs]
     slices = len({(run.layer, run.position) for run in plan.runs})
     return {
         "runs": len(plan.runs),
-        "seconds": sum(seconds) + slices * cost.slice_seconds,
+        "seconds": cost.startup_seconds + slices * cost.slice_seconds + sum(seconds),
         "device": chosen,
         "device_name": next(d.title for d in available() if d.name == chosen),
         "memory_bytes": cost.memory_bytes,
