@@ -12,7 +12,7 @@ from sae.figures.ablations import difference_forest
 from sae.figures.ablations import trade_off as trade_off_figure
 from sae.figures.latex import latex_table
 from sae.figures.style import metric_title
-from sae.ui import ablation_tables, ablation_words, empty, grid_data, grid_views, heat_map, page
+from sae.ui import ablation_tables, ablation_words, empty, equal_bits_view, grid_data, grid_views, heat_map, page
 from sae.ui.ablation_data import MEAN_PREDICTOR, Shown, level_name, metrics_of, points
 from sae.ui.ablation_recipes import recipe
 from sae.ui.panel import figure_panel, table_panel
@@ -171,6 +171,7 @@ def trade_off(shown: Shown, table: pd.DataFrame) -> None:
         ),
         on_select=heat_map.when_clicked("ablation_trade", grid_views.open_cell),
     )  # fmt: skip
+    equal_bits_view.show(shown.workspace, shown.experiment)
 
 
 def table(shown: Shown, table: pd.DataFrame) -> None:

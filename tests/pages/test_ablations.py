@@ -16,6 +16,8 @@ from sae.cli.experiments import spec_of
 from sae.cli.main import main, parser
 from sae.ui import ablation_words
 from sae.workspace import Workspace
+from sae.workspace.child import JobProgress
+from sae.workspace.measurements import measure_runs
 from tests.pages import test_grid
 from tests.pages.test_home import words
 from tests.workspace import ablations
@@ -260,3 +262,14 @@ def test_differences_in_words(changes, expected):
 
 def test_differences_of_shares_are_in_percentage_points():
     assert ablation_words.difference(LINE, "dead") == "5.1 pp higher (4.7 pp to 5.5 pp, 5 seeds)"
+
+
+def test_what_was_measured_at_equal_bits_stands_under_the_trade_off(open_page, own, tmp_path):
+    before = open_page("ablations", own, experiment="clipped", view="trade-off")
+    assert "At equal bits" not in said(before)
+    settings = {"queries": 20, "neighbours": 5}
+    spec = {"kind": "equal-bits", "name": "measured", "source": "clipped", "runs": [], "settings": settings}
+    measure_runs(own, spec, "cpu", JobProgress(tmp_path))
+    at = open_page("ablations", own, experiment="clipped", view="trade-off")
+    assert not at.exception and not at.error
+    assert "At equal bits" in said(at) and "Nearest 5 rows found" in said(at)
