@@ -96,7 +96,7 @@ def _pairs(unit: np.ndarray, of: np.ndarray, rows: np.ndarray, indptr: np.ndarra
     if several.any():
         starts = np.flatnonzero(new[several])
         sums = np.add.reduceat(unit[rows[several]], starts, axis=0)
-        within += np.bincount(owner[several][starts], np.einsum("ij,ij->i", sums, sums), len(n))
+        within = within + np.bincount(owner[several][starts], np.einsum("ij,ij->i", sums, sums), len(n))
     with np.errstate(invalid="ignore", divide="ignore"):
         every = np.where(n > 1, (square - own) / (n * (n - 1)), np.nan)
         between = np.where(n * n > n_within, (square - within) / (n * n - n_within), np.nan)
