@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sae.analysis.codes import FeatureActivations, segment_sums
+from sae.analysis.codes import FeatureActivations
 from sae.common.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_BLOCK_VALUES = 16_000_000  # numbers gathered at once: 64 MB of float32
+_BLOCK_VALUES = 16_000_000  # numbers gathered at once: 128 MB
 
 
 def coherence(codes: FeatureActivations, x: np.ndarray, group: np.ndarray | None = None) -> pd.DataFrame:
@@ -46,7 +46,8 @@ def coherence(codes: FeatureActivations, x: np.ndarray, group: np.ndarray | None
     start = 0
     while start < codes.d_sae:  # features whose active rows fit into a block, one at least
         limit = codes.feature_indptr[start] + step
-        stop = max(start + 1, int(np.searchsorted(codes.feature_indptr, limit, side="right")) - 1)
+        stop = int(np.searchsorted(codes.feature_indptr, limit, side="right")) - 1
+        stop = max(start + 1, min(stop, start + step))
         indptr = codes.feature_indptr[start : stop + 1]
         rows = codes.feature_rows[indptr[0] : indptr[-1]]
         parts.append(_pairs(unit, of, rows, indptr - indptr[0]))
@@ -65,35 +66,37 @@ def coherence(codes: FeatureActivations, x: np.ndarray, group: np.ndarray | None
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32; rows of zeros stay."""
-    rows = np.asarray(x, np.float32)
+    """Rows of length 1, float64; rows of zeros stay."""
+    rows = np.asarray(x, np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(norms > 0, norms, 1)
 
 
 def _pairs(unit: np.ndarray, of: np.ndarray, rows: np.ndarray, indptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean cosine of the pairs of each segment rows[indptr[j]:indptr[j + 1]], of all and of those between groups."""
+    from scipy.sparse import csr_matrix
+
     lengths = np.diff(indptr)
-    owner = np.repeat(np.arange(len(lengths)), lengths)
+    n = lengths.astype(np.float64)
+    owner = np.repeat(np.arange(len(n)), lengths)
+    total = csr_matrix((np.ones(len(rows)), rows, indptr), shape=(len(n), len(unit))) @ unit
+    square = np.einsum("ij,ij->i", total, total)
+    length = np.einsum("ij,ij->i", unit, unit)[rows]  # 1, or 0 for a row of zeros
+    own = np.bincount(owner, length, len(n))
     order = np.lexsort((of[rows], owner))
-    rows, owner = rows[order], owner[order]
+    rows, owner, length = rows[order], owner[order], length[order]
     new = np.ones(len(rows), bool)
     new[1:] = (np.diff(owner) > 0) | (np.diff(of[rows]) != 0)
     first = np.flatnonzero(new)
-    n_group = np.diff(np.append(first, len(rows))).astype(np.float64)
-    group_owner = owner[first]
-    # one sum a (feature, group), of which the feature's own sum is made
-    sums = np.add.reduceat(unit[rows], first, axis=0) if len(rows) else np.empty((0, unit.shape[1]), np.float32)
-    within = np.bincount(group_owner, np.einsum("ij,ij->i", sums, sums, dtype=np.float64), len(lengths))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(group_owner, minlength=len(lengths)))])
-    total = np.stack([np.zeros(unit.shape[1])] * len(lengths))
-    filled = np.diff(starts) > 0
-    if filled.any():
-        total[filled] = np.add.reduceat(sums, starts[:-1][filled], axis=0, dtype=np.float64)
-    square = np.einsum("ij,ij->i", total, total)
-    own = segment_sums(np.einsum("ij,ij->i", unit[rows], unit[rows], dtype=np.float64), indptr)
-    n = lengths.astype(np.float64)
-    n_within = np.bincount(group_owner, n_group**2, len(lengths))
+    n_group = np.diff(np.append(first, len(rows)))
+    n_within = np.bincount(owner[first], n_group.astype(np.float64) ** 2, len(n))
+    # Most groups have one row in a feature, and are its length; those of several have a sum of their own.
+    several = np.repeat(n_group > 1, n_group)
+    within = np.bincount(owner[~several], length[~several], len(n))
+    if several.any():
+        starts = np.flatnonzero(new[several])
+        sums = np.add.reduceat(unit[rows[several]], starts, axis=0)
+        within = within + np.bincount(owner[several][starts], np.einsum("ij,ij->i", sums, sums), len(n))
     with np.errstate(invalid="ignore", divide="ignore"):
         every = np.where(n > 1, (square - own) / (n * (n - 1)), np.nan)
         between = np.where(n * n > n_within, (square - within) / (n * n - n_within), np.nan)

@@ -21,13 +21,13 @@ def by_pairs(x, rows, group):
     return (np.mean(part) if part else np.nan for part in (every, between))
 
 
-@pytest.mark.parametrize("block", [60, 16_000_000])
-def test_against_all_pairs(monkeypatch, block):
+@pytest.mark.parametrize(("block", "groups"), [(60, 15), (16_000_000, 15), (60, 1), (60, 20)])
+def test_against_all_pairs(monkeypatch, block, groups):
     monkeypatch.setattr(module, "_BLOCK_VALUES", block)  # also in blocks of a few features
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 5)).astype(np.float32) + 0.3
     x[7] = 0
-    group = rng.integers(0, 15, 40)
+    group = np.arange(40) // 2 if groups == 20 else rng.integers(0, groups, 40)
     on = (rng.random((40, 9)) < 0.25).astype(np.float32)
     on[:, 2], on[:, 3], on[:, 4] = 0, 1, 0
     on[11, 4] = 1
