@@ -70,7 +70,12 @@ def test_groups_share_what_is_read(filled, tmp_path, little_memory, monkeypatch)
     monkeypatch.setattr("sae.experiments.execute.free_memory", lambda device: 10**9)
     epochs = []
     sections = StreamedRows.sections
-    monkeypatch.setattr(StreamedRows, "sections", lambda self, *place: epochs.append(place) or sections(self, *place))
+
+    def counted(self, *place):
+        epochs.append(place)
+        return sections(self, *place)
+
+    monkeypatch.setattr(StreamedRows, "sections", counted)
     run(filled, tmp_path, spec("together", chunk_rows=20))
     assert len(epochs) == 3  # of four runs
     assert same(weights(filled, "alone"), weights(filled, "together"))
