@@ -17,7 +17,7 @@ from sae.training.rows import ResidentRows, Rows
 from sae.training.sparse import SparseTrainer
 from sae.training.topk_config import TopKConfig
 
-STEPS = 8  # that are timed at least; three more come before
+STEPS = 5  # that are timed at least; three more come before
 
 
 class Pilot(NamedTuple):

@@ -133,12 +133,12 @@ def moments_of(blocks: Iterable[Tensor]) -> Moments:
 
     Sums are taken about the mean of the first block, so that a mean far from 0 costs no digits.
     """
-    n, square = 0, 0.0
-    shift = total = torch.zeros(0)
+    n = 0
+    shift = total = square = torch.zeros(0)
     for block in blocks:
         if not n:
             shift = exact(block).mean(0)
-            total = torch.zeros_like(shift)
+            total, square = torch.zeros_like(shift), shift.new_zeros(())
         n += len(block)
         for part in block.split(IN_CACHE):
             rows = exact(part) - shift

@@ -60,7 +60,7 @@ def show(run: RunFolder, choices: Choices) -> None:
     a, b = chosen_pair(table, codes.d_sae)
     left, right = st.columns([1.25, 1], gap="medium")
     with left:
-        _table(run, table, choices)
+        _table(run, table, choices, codes.n_rows)
     with right:
         _block(run, codes, table, (a, b))
     _pair(run, codes, table, a, b)
@@ -113,11 +113,12 @@ def _with_expected(folder: str, modified: int, _pairs: pd.DataFrame, n_rows: int
 def _apart(folder: str, modified: int) -> pd.DataFrame:
     from pathlib import Path
 
-    from sae.analysis.pairs import anticorrelated_pairs
+    from sae.analysis.pairs import PAIR_ENTRIES, anticorrelated_pairs
     from sae.workspace.runs import RunFolder
 
     run = RunFolder(Path(folder))
-    return anticorrelated_pairs(loaded.codes(run), W_dec=loaded.weights(run)["W_dec"])
+    codes = loaded.codes(run).sample(PAIR_ENTRIES)
+    return anticorrelated_pairs(codes, W_dec=loaded.weights(run)["W_dec"]).assign(n_rows=codes.n_rows)
 
 
 def _nothing(choices: Choices, codes: FeatureActivations) -> None:
@@ -131,7 +132,9 @@ def _nothing(choices: Choices, codes: FeatureActivations) -> None:
     st.caption(f"The run has {count(int((codes.n_active > 0).sum()))} living features on {count(codes.n_rows)} rows.")
 
 
-def _table(run: RunFolder, table: pd.DataFrame, choices: Choices) -> None:
+def _table(run: RunFolder, table: pd.DataFrame, choices: Choices, n_rows: int) -> None:
+    taken = int(table["n_rows"].iloc[0]) if "n_rows" in table else n_rows
+    of_rows = f", counted on {count(taken)} of {count(n_rows)} rows" if taken < n_rows else ""
     labels = {feature: note.label for feature, note in Notes(run.folder).all().items() if note.label}
     shown = table[
         ["a", "b", "pearson", "phi", "jaccard", "lift", "n_both", "n_a", "n_b", "decoder_cosine", "q_value"]
@@ -150,7 +153,7 @@ def _table(run: RunFolder, table: pd.DataFrame, choices: Choices) -> None:
 
     number = st.column_config.NumberColumn
     table_panel(
-        shown, key="pair_table", title="Pairs of features", height=310, n=f"{len(table):,} pairs",
+        shown, key="pair_table", title="Pairs of features", height=310, n=f"{len(table):,} pairs{of_rows}",
         meaning=f"Pairs with r {'above' if choices.sign == 'together' else 'below'} 0, by {MEASURES[choices.by]}; a "
         "click opens one.",
         formula="With $n$ rows, $n_a$ and $n_b$ active rows, $C$ rows together, and $G$ the sum of products of "
