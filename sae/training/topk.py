@@ -31,14 +31,23 @@ class TopKTrainer(Trainer):
         super().__init__(configs, rows)
         self.config = configs[0]  # for what all members have in common
         self.unit = self.variance if self.config.loss == "normalised" else 1.0
-        starts = [initial_model(member, rows, principal).state_dict() for member in configs]
-        for start in starts:
-            start["W_enc"] = start["W_enc"].T
-        self.weights = {name: torch.stack([start[name] for start in starts]).to(self.device) for name in PARAMETERS}
+        self.weights = self._start(configs, rows, principal)
         self.first = {name: torch.zeros_like(value) for name, value in self.weights.items()}
         self.second = {name: torch.zeros_like(value) for name, value in self.weights.items()}
         self.auxk_k = self.config.auxk_k or max(1, rows.d_in // 2)
         self.auxk_window = self.config.auxk_window or 2 * rows.n
+
+    def _start(self, configs: Sequence[TopKConfig], rows: Rows, principal: Tensor | None) -> dict[str, Tensor]:
+        """Initial weights, filled in member by member before the moments are there, so that one start fits beside them."""
+        weights: dict[str, Tensor] = {}
+        for member, config in enumerate(configs):
+            start = initial_model(config, rows, principal).state_dict()
+            start["W_enc"] = start["W_enc"].T
+            for name in PARAMETERS:
+                if not member:
+                    weights[name] = torch.empty(len(configs), *start[name].shape, device=self.device)
+                weights[name][member].copy_(start[name])
+        return weights
 
     def finished_model(self, member: int = 0) -> TopK:
         """A member as it is stored: for raw rows, encoding `(x - b_dec) @ W_enc + b_enc`.
