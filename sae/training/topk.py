@@ -38,7 +38,7 @@ class TopKTrainer(Trainer):
         self.auxk_window = self.config.auxk_window or 2 * rows.n
 
     def _start(self, configs: Sequence[TopKConfig], rows: Rows, principal: Tensor | None) -> dict[str, Tensor]:
-        """Initial weights, filled in member by member before the moments are there, so that one start fits beside them."""
+        """Initial weights, filled in before the moments are there: a start takes no more memory than training."""
         weights: dict[str, Tensor] = {}
         for member, config in enumerate(configs):
             start = initial_model(config, rows, principal).state_dict()
