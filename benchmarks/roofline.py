@@ -109,7 +109,10 @@ def _cpuinfo() -> str:
 
 
 def _cpu() -> str:
-    for line in _cpuinfo().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    """The processor's name, and the numbers that tell generations of one name apart."""
+    said = dict(line.split(":", 1) for line in _cpuinfo().splitlines() if ":" in line)
+    told = {name.strip(): value.strip() for name, value in said.items()}
+    if "model name" not in told:
+        return platform.processor() or platform.machine()
+    numbers = [f"{name} {told[name]}" for name in ("cpu family", "model") if name in told]
+    return f"{told['model name']} ({', '.join(numbers)})"
