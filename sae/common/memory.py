@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def free_memory(device: str) -> int:
@@ -41,7 +42,7 @@ def _left_to_process() -> float:
 def _left_to_group() -> float:
     """What the memory limits of the process's control groups leave (containers, SLURM), of version 1 or 2."""
     try:
-        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = _OWN_GROUPS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return float("inf")
     left = float("inf")

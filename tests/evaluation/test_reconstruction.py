@@ -156,3 +156,14 @@ def test_interval_resamples_examples_not_rows(monkeypatch):
     monkeypatch.setattr("sae.evaluation.reconstruction.INTERVAL_PARTS", 200)
     np.testing.assert_allclose(ev_interval(np.repeat(error, 10), np.repeat(spread, 10), np.arange(2000)), (low, high))
     assert np.isnan(ev_interval(error[:1], spread[:1], np.zeros(1))).all()
+
+
+def test_codes_too_large_for_memory_come_from_a_file(case, tmp_path, monkeypatch):
+    model, x, _, _, mean, codes, *_ = case
+    monkeypatch.setattr("sae.evaluation.entries.LARGEST_IN_MEMORY", 10_000)
+    found, _ = encode_rows(model, x, mean, folder=tmp_path)
+    assert isinstance(found.values, np.memmap) and isinstance(found.features, np.memmap)
+    for one, other in zip(found, codes, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype
+    assert not list(tmp_path.iterdir())  # it has no name, and is gone with its last use
