@@ -23,7 +23,7 @@ def grid(document: dict[str, Any]) -> str:
     body.append([*total, *(f"{floors[precision]:.0f}" for precision in ("float32", "bfloat16"))])
     lines += _table(["d_sae/K", *names, "floor float32", "floor bfloat16"], body)
 
-    lines += ["", f"How many times as long as ours (12 cells of {document['steps']} steps)", ""]
+    lines += ["", f"How many times as long as ours ({len(document['cells'])} cells of {document['steps']} steps)", ""]
     kinds = [("grid, float32", document["ratios"]), ("grid, bfloat16", document["ratios_bfloat16"])]
     if "large" in document:
         where = f"{document['large']['d_sae']}/{document['large']['k']}"
