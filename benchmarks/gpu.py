@@ -20,9 +20,9 @@ from benchmarks import data
 from benchmarks.grid import D_IN
 from benchmarks.task import BATCH_SIZE, EPOCHS, GRID, Cell, Task
 from sae.common.devices import available, choose
-from sae.training.config import TrainingConfig
 from sae.training.group import build, groups
 from sae.training.rows import ResidentRows
+from sae.training.topk_config import TopKConfig
 
 
 def measure(rows: Tensor, cells: Sequence[Cell], device: str, precision: str, epochs: int = EPOCHS) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def measure(rows: Tensor, cells: Sequence[Cell], device: str, precision: str, ep
     found = []
     for d_sae, of_size in itertools.groupby(cells, key=lambda cell: cell.d_sae):
         configs = [
-            TrainingConfig(d_sae=d_sae, k=cell.k, epochs=epochs, batch_size=BATCH_SIZE, precision=precision)
+            TopKConfig(d_sae=d_sae, k=cell.k, epochs=epochs, batch_size=BATCH_SIZE, precision=precision)
             for cell in of_size
         ]
         for numbers in groups(configs, device):
@@ -50,7 +50,7 @@ def measure(rows: Tensor, cells: Sequence[Cell], device: str, precision: str, ep
     }
 
 
-def _group(configs: Sequence[TrainingConfig], rows: ResidentRows, principal: Tensor) -> dict[str, Any]:
+def _group(configs: Sequence[TopKConfig], rows: ResidentRows, principal: Tensor) -> dict[str, Any]:
     _wait(rows.device)
     begun = time.perf_counter()
     trainer = build(configs, rows, principal)

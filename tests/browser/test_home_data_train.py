@@ -81,14 +81,14 @@ def test_training_is_stopped_and_goes_on(app: apps.App, page: Page) -> None:
     wait_for_cells(page, "running", 1)
     page.reload()  # nothing of it lives in the page
     wait_for_cells(page, "running", 1)
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop").click()
     wait_for_cells(page, "cancelled", 2)
     jobs = Workspace(app.workspace).jobs
     stopped = jobs.latest("long")
     assert stopped is not None and stopped.status == "cancelled"
     page.get_by_role("button", name="Resume").click()
     wait_for_cells(page, "running", 1)
-    page.get_by_role("button", name="Stop").click()
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop").click()
     wait_for_cells(page, "cancelled", 2)
     assert jobs.active() == [] or all(job.kind == "map" for job in jobs.active())
 

@@ -83,7 +83,7 @@ def test_what_can_not_be_built_says_why(changes, said):
 
 
 def test_unknown_architecture_names_those_that_are_there():
-    with pytest.raises(UserError, match=r"'gru' is not known: take one of topk, standard"):
+    with pytest.raises(UserError, match=r"'gru' is not known: take one of topk, binary, standard"):
         build("gru", d_in=1, d_sae=1)
 
 

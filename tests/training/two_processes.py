@@ -35,7 +35,7 @@ def trained(case, x, make):
             losses.append(trainer.step(batch).clone())
             if trainer.step_number == FIRST_STEPS:
                 first = {name: value.clone() for name, value in trainer.weights.items()}
-    held = {f"end.{name}": value for name, value in trainer._held().items()}
+    held = {f"end.{name}": value for name, value in trainer.held().items()}
     return {**{f"first.{name}": value for name, value in first.items()}, **held, "losses": torch.stack(losses)}
 
 

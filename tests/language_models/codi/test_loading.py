@@ -202,7 +202,7 @@ def test_what_ships_loads() -> None:
     assert set(loading.SHIPPED) == set(loading.shipped())
     for name in loading.SHIPPED:
         codi = load(name)
-        assert codi.source["name"] == name and codi.source["kind"] in ("supervised", "pure")
+        assert codi.source["name"] == name and codi.source["kind"] in ("supervised", "pure", "no-thoughts")
 
 
 def test_codi_models_are_told_from_others(models: Path, tmp_path: Path) -> None:
