@@ -5,14 +5,14 @@ Rows come block by block (`Blocks`): a tensor, or rows that are read as they are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sae.common.precision import exact
-from sae.common.row_reader import BLOCK, RowBlocks, RowReader, sample
+from sae.common.row_reader import RowBlocks, RowReader, sample
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 PCA_ROWS = 65_536
 RANDOM_ROWS = 16_384
+IN_CACHE = 256
 AT_ONCE = 2**23  # pre-activations held at once: 32 MB
 
 
-def _blocks(x: Blocks) -> Iterable[Tensor]:
-    return x if isinstance(x, RowBlocks) else x.split(BLOCK)
+def _blocks(x: Blocks) -> Iterator[Tensor]:
+    """Rows, a few at a time: their float64 copies then stay in cache."""
+    for block in x if isinstance(x, RowBlocks) else [x]:
+        yield from block.split(IN_CACHE)
 
 
 def _mean(x: Blocks) -> Tensor:

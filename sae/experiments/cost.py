@@ -73,12 +73,13 @@ class Cost:
 
     @property
     def memory_bytes(self) -> int:
-        """The process, the rows or two buffers of them, and the largest run: parameters, two moments and a batch."""
+        """The process, the rows or two buffers of them, principal directions, and the largest run: parameters, two
+        moments and a batch."""
         n, d_in = self.splits["train"], self.d_in
         largest = max(self.configs, key=lambda config: run_bytes(config, d_in))
         streamed = chunk_rows_for(n, d_in, self.device, largest.chunk_rows)
         rows = min(2 * BUFFER_BYTES * self._itemsize // 4, 2 * n * d_in * self._itemsize)
-        return self._process + (rows if streamed else 4 * n * d_in) + run_bytes(largest, d_in)
+        return self._process + (rows if streamed else 4 * n * d_in) + 8 * d_in**2 + run_bytes(largest, d_in)
 
     def disk_bytes(self, config: TrainingConfig) -> int:
         """Weights, and feature activations twice."""

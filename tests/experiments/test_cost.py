@@ -70,11 +70,11 @@ def test_memory_counts_the_rows_or_two_buffers_of_them(trained, monkeypatch):
     piece = trained.open_activations("rows").slice()
     config = from_settings({"d_sae": 32, "k": 2, "epochs": 1, "batch_size": 64})
     cost = Cost([config], piece, "cpu")
-    process = cost.memory_bytes - run_bytes(config, 24) - 4 * 480 * 24
+    process = cost.memory_bytes - run_bytes(config, 24) - 4 * 480 * 24 - 8 * 24**2
     assert process > 50e6  # torch alone
     monkeypatch.setattr("sae.training.streamed_rows.free_memory", lambda device: 1000)
     monkeypatch.setattr("sae.experiments.cost.BUFFER_BYTES", 100 * 24 * 4)
-    assert cost.memory_bytes - run_bytes(config, 24) - process == 2 * 100 * 24 * 4
+    assert cost.memory_bytes - run_bytes(config, 24) - 8 * 24**2 - process == 2 * 100 * 24 * 4
 
 
 def test_a_run_in_training_takes_parameters_two_moments_and_a_batch():
