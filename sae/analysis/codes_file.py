@@ -12,7 +12,7 @@ from sae.analysis.codes import _ARRAYS, FeatureActivations, _map_arrays, feature
 from sae.common.errors import UserError
 from sae.common.files import replacing
 
-IN_MEMORY = 2**24  # entries that are sorted in memory: some 500 MB at the most
+IN_MEMORY = 2**23  # entries that are sorted in memory: some 250 MB at the most
 AT_ONCE = 2**22  # entries that are sorted at once otherwise
 
 
@@ -23,7 +23,7 @@ def write_codes(
 
     Args:
         row_indptr, features, values: by row, as `FeatureActivations.from_rows` takes them; may be memory maps. Where
-            there are more than 16 million entries, features must ascend within a row and no value may be 0.
+            there are more than 8 million entries, features must ascend within a row and no value may be 0.
 
     Raises:
         UserError: if the arrays don't fit together, a feature is out of range or twice in one row, or a value is not

@@ -32,7 +32,7 @@ from sae.common.false_discovery import benjamini_hochberg
 from sae.common.progress import Progress, Silent
 
 MEASURES = ("pearson", "phi", "jaccard", "lift", "cosine")
-PAIR_ENTRIES = 2**24  # activations that a run's pairs are counted on: with more of them, those of evenly spread rows
+PAIR_ENTRIES = 2**23  # activations that a run's pairs are counted on: with more of them, those of evenly spread rows
 _BLOCK_ENTRIES = 16_000_000  # products held at once: 128 MB in float64
 
 

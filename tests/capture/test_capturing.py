@@ -55,14 +55,15 @@ def _states(model: LanguageModel, text: str, layer: int) -> np.ndarray:
 
 
 class Stop:
-    """Cancels when the n-th batch is done."""
+    """Cancels when the n-th batch of the given stages is done."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, stages: tuple[str, ...] = ("capturing", "answers")) -> None:
         self.at = at
+        self.stages = stages
         self.seen: set[tuple[str, float]] = set()
 
     def update(self, done: float, total: float, stage: str = "", **figures: float | str) -> None:
-        if stage.startswith(("capturing", "answers")):
+        if stage.startswith(self.stages):
             self.seen.add((stage, done))
             if len(self.seen) > self.at:
                 raise Cancelled
@@ -249,7 +250,7 @@ def test_killed_and_resumed_gives_the_same_bytes(
     common: dict[str, Any] = {"layers": [1, 2], "positions": "all", "batch_size": 2, "answers": True}
     # Once more stopped, now among the answers.
     with pytest.raises(Cancelled):
-        capture_language_model(model, many, tmp_path / "a", name="a", **common, progress=Stop(14))
+        capture_language_model(model, many, tmp_path / "a", name="a", **common, progress=Stop(2, stages=("answers",)))
     journal = tmp_path / ".a.partial" / "answers.jsonl"
     with open(journal, "a") as file:
         file.write('["cut off')
