@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from .folder import Workplace, write_examples, write_rows
 from .splits import split_examples
 from .state import what_is_there
 from .store import Activations
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _ROWS_AT_ONCE = 4096
 
@@ -102,28 +106,48 @@ def plant_activations(planting: Planting, folder: Path, *, name: str) -> Activat
     """
     import pandas as pd
 
-    check_name(name, "activations name")
     _check(planting)
-    spec: dict[str, Any] = {"planted": asdict(planting)}
+    n = planting.rows
+
+    def made() -> tuple[np.ndarray, pd.DataFrame]:
+        found = plant(planting)
+        concepts = [[f"c{member}" for member in line] for line in found.members.tolist()]
+        branches = [sorted(set(line)) for line in found.branch_of[found.members].tolist()]
+        examples = pd.DataFrame(
+            {
+                "question": [" ".join(line) for line in concepts],
+                "group": [f"g{row // planting.terms}" for row in range(n)],
+                "concepts": [json.dumps(line) for line in concepts],
+                "categories": [json.dumps([f"b{branch}" for branch in line]) for line in branches],
+            }
+        )
+        return found.x, examples
+
+    return write_planted({"planted": asdict(planting)}, made, folder, name=name)
+
+
+def write_planted(
+    spec: dict[str, Any], make: Callable[[], tuple[np.ndarray, pd.DataFrame]], folder: Path, *, name: str
+) -> Activations:
+    """Write planted rows as activations of one slice; the same name with the same spec returns what is there.
+
+    Args:
+        spec: what they follow from; it stands in the manifest.
+        make: gives the rows [n, d_in] and a line of examples for each.
+
+    Raises:
+        UserError: if other activations have the name; nothing is written.
+    """
+    check_name(name, "activations name")
     if folder.exists():
         return what_is_there(folder, spec)
-    found = plant(planting)
-    n = planting.rows
-    concepts = [[f"c{member}" for member in line] for line in found.members.tolist()]
-    branches = [sorted(set(line)) for line in found.branch_of[found.members].tolist()]
-    examples = pd.DataFrame(
-        {
-            "question": [" ".join(line) for line in concepts],
-            "group": [f"g{row // planting.terms}" for row in range(n)],
-            "concepts": [json.dumps(line) for line in concepts],
-            "categories": [json.dumps([f"b{branch}" for branch in line]) for line in branches],
-        }
-    )
+    x, examples = make()
+    n, d_in = x.shape
     split, split_how = split_examples(examples)
     with Workplace(folder) as place:
         place.start_over()
         try:
-            np.save(place.partial / "activations.npy", found.x)
+            np.save(place.partial / "activations.npy", x)
             write_rows(place.partial / "rows.parquet", {"example": np.arange(n)}, split, [None])
             write_examples(place.partial / "examples.parquet", examples, split)
             manifest = {
@@ -134,7 +158,7 @@ def plant_activations(planting: Planting, folder: Path, *, name: str) -> Activat
                 "positions": None,
                 "layers": None,
                 "dtype": "float32",
-                "d_in": planting.d_in,
+                "d_in": d_in,
                 "n_rows": n,
                 "n_examples": n,
                 "slices": [{"layer": None, "position": None, "start": 0, "stop": n}],

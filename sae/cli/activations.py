@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sae.cli.output import emit, table, unread_text, workspace_of
+from sae.common.errors import UserError
 from sae.common.progress import Console, seconds_text
 
 
@@ -69,14 +70,28 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     for option, default, text in (
         ("rows", 10_000, "how many"),
         ("d-in", 64, "dimensions"),
-        ("concepts", 128, "directions that rows are sums of"),
+        ("concepts", None, "directions that rows are sums of (default 128, with --hierarchy 32)"),
         ("k", 4, "different concepts of a row"),
-        ("branches", 8, "parents of the concepts"),
+        ("branches", None, "parents of the concepts (default 8)"),
         ("terms", 2, "rows with the same concepts, which stay on one side of the split"),
         ("seed", 0, "everything follows from it"),
+        ("hierarchy", None, "so many concepts have children that never come without them, to measure absorption on"),
+        ("children", None, "with --hierarchy: of each parent (default 4)"),
     ):
-        one.add_argument(f"--{option}", type=int, default=default, metavar="N", help=f"{text} (default {default})")
+        said = text if default is None else f"{text} (default {default})"
+        one.add_argument(f"--{option}", type=int, default=default, metavar="N", help=said)
     one.add_argument("--noise", type=float, default=0.1, metavar="X", help="share of a row's norm (default 0.1)")
+    for option, said in (
+        ("child-rate", "share of a parent's rows with one of its children (default 0.5)"),
+        ("exponent", "of the power law that concepts and children are drawn by (default 0.5)"),
+    ):
+        one.add_argument(f"--{option}", type=float, metavar="X", help=f"with --hierarchy: {said}")
+    one.add_argument(
+        "--superposition",
+        action="store_true",
+        default=None,
+        help="with --hierarchy: random directions, instead of ones at right angles",
+    )
     one.set_defaults(run=plant)
     one = actions.add_parser("list", parents=[common], help="all activations")
     one.set_defaults(run=list_activations)
@@ -144,10 +159,22 @@ def import_array(options: argparse.Namespace) -> None:
 
 def plant(options: argparse.Namespace) -> None:
     from sae.capture.planted import Planting, plant_activations
+    from sae.capture.planted_hierarchy import Hierarchy, plant_hierarchy_activations
 
-    names = ("rows", "d_in", "concepts", "k", "branches", "terms", "noise", "seed")
-    planting = Planting(**{name: getattr(options, name) for name in names})
-    plant_activations(planting, workspace_of(options).activations_folder(options.name), name=options.name)
+    folder = workspace_of(options).activations_folder(options.name)
+    both = ("rows", "d_in", "concepts", "k", "terms", "noise", "seed")
+    alone, theirs = ("branches",), ("children", "child_rate", "exponent", "superposition")
+    flat = options.hierarchy is None
+    for name in theirs if flat else alone:
+        if getattr(options, name) is not None:
+            word = name.replace("_", "-")
+            raise UserError(f"--{word} is {'for --hierarchy N' if flat else 'not for --hierarchy'}: leave it out")
+    names = (*both, *(alone if flat else theirs))
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if flat:
+        plant_activations(Planting(**given), folder, name=options.name)
+    else:
+        plant_hierarchy_activations(Hierarchy(**given, parents=options.hierarchy), folder, name=options.name)
     show(options)
 
 
