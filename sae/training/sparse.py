@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sae.common.threads import balanced, even, over_ranges
 from sae.models.topk import TopK
 from sae.objectives.auxk import auxk
 from sae.training.kernels.features import by_feature, decode_error, update_features
 from sae.training.kernels.product import encoder_product
-from sae.training.kernels.threads import balanced, even, over_ranges
 from sae.training.rows import Rows
 from sae.training.topk import TopKTrainer
 from sae.training.topk_config import TopKConfig

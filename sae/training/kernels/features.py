@@ -5,7 +5,7 @@ are summed in cache, Adam's moments and the weights are updated, the decoder row
 written. A feature that was never touched has zero gradient and zero moments; Adam's update of it is exactly nothing,
 and it is skipped.
 
-The functions release the interpreter's lock and work on a range of rows or features; `sae.training.kernels.threads`
+The functions release the interpreter's lock and work on a range of rows or features; `sae.common.threads`
 spreads ranges over threads. Sums may be reassociated to be vectorised; nothing else departs from float32. NumPy's error
 model leaves out Python's check for a division by zero: with it the loop of Adam is not vectorised and takes thrice as
 long. No divisor here can be 0.
