@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sae.common.progress import Progress
-    from sae.evaluation.patching import CleanBatch, Effect
+    from sae.evaluation.patching import CleanBatch, Effect, Site
     from sae.language_models.codi.model import Codi
 
 PATCHING = Measurement(
@@ -56,9 +56,9 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
     from sae.evaluation import patching
     from sae.evaluation import patching_tables as tables
 
-    split, rows = _rows(case, settings)
+    split, rows = held_out(case, settings)
     codi = case.language_model()
-    site = _site(case, codi)
+    site = site_of(case, codi)
     examples = case.activations.examples.iloc[case.slice.rows["example"].to_numpy()[rows]]
     for column in ("question", "final_answer"):
         if column not in examples:
@@ -74,7 +74,7 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
     furthest = done = 0.0
     with torch.inference_mode():
         for places, batch in patching.clean_batches(codi, ids, site):
-            furthest = max(furthest, _difference(case, stored[places], batch.state))
+            furthest = max(furthest, difference_from_stored(case, stored[places], batch.state))
             clean[places] = batch.numbers
             for name, state in replacing.states(batch.state, int(done)).items():
                 numbers, kl = batch.patched(state)
@@ -105,8 +105,12 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
     return Measured([{"split": split, "n": len(rows), **_metrics(conditions, compared)}], found, notes)
 
 
-def _rows(case: Case, settings: dict[str, Any]) -> tuple[str, np.ndarray]:
-    """The split and the rows of the slice that are patched."""
+def held_out(case: Case, settings: dict[str, Any]) -> tuple[str, np.ndarray]:
+    """The split and the rows of the slice that are patched: test rows, or validation rows where there is no test.
+
+    Raises:
+        UserError: if the activations are not thoughts, or there are fewer than two such rows.
+    """
     if not case.activations.is_thoughts:
         raise UserError(
             f"{case.activations.name!r} are not continuous thoughts, and nothing can be thought on from them: patching "
@@ -122,8 +126,12 @@ def _rows(case: Case, settings: dict[str, Any]) -> tuple[str, np.ndarray]:
     return split, rows
 
 
-def _site(case: Case, codi: Codi) -> Any:
-    """Where the rows of the slice were taken: the last block's may be from behind the final norm."""
+def site_of(case: Case, codi: Codi) -> Site:
+    """Where the rows of the slice were taken: the last block's may be from behind the final norm.
+
+    Raises:
+        UserError: if the slice names no layer and step, or the model has no such state.
+    """
     from sae.evaluation.patching import Site
 
     layer, step = case.slice.layer, case.slice.position
@@ -136,8 +144,12 @@ def _site(case: Case, codi: Codi) -> Any:
     return site
 
 
-def _difference(case: Case, stored: np.ndarray, state: Tensor) -> float:
-    """The largest distance of a state from the stored one, as a share of its length."""
+def difference_from_stored(case: Case, stored: np.ndarray, state: Tensor) -> float:
+    """The largest distance of a state from the stored one, as a share of its length; both [n, d_model].
+
+    Raises:
+        UserError: if it is more than `TOLERANCE`: they come from another model.
+    """
     found = state.float().cpu().numpy()
     apart = float((np.linalg.norm(found - stored, axis=1) / np.linalg.norm(stored, axis=1).clip(1e-12)).max())
     if not apart <= TOLERANCE:

@@ -78,6 +78,11 @@ class LanguageModel:
         self.context: int | None = min((limit for limit in limits if limit), default=None)
 
     @property
+    def blocks(self) -> nn.ModuleList:
+        """The decoder blocks, in the order in which they run."""
+        return self._blocks
+
+    @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
@@ -138,6 +143,13 @@ class LanguageModel:
         with self.reader(layers) as read:
             return read(input_ids, attention_mask)
 
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+        """What transformers' model gives for tokens [B, T] padded on the right: `logits` [B, T, V], and more."""
+        further: dict[str, Any] = {}
+        if self._takes_positions:
+            further["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp_min(0)
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **further)
+
     @contextmanager
     def reader(self, layers: Sequence[int]) -> Iterator[Callable[[Tensor, Tensor], dict[int, Tensor]]]:
         """`hidden_states` of fixed `layers`, for many batches, which may be read on several threads at once.
@@ -158,11 +170,8 @@ class LanguageModel:
 
         def read(input_ids: Tensor, attention_mask: Tensor) -> dict[int, Tensor]:
             here.found = {}
-            further: dict[str, Any] = {}
-            if self._takes_positions:
-                further["position_ids"] = (attention_mask.cumsum(-1) - 1).clamp_min(0)
             with torch.inference_mode(), suppress(_Enough):
-                self.model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False, **further)
+                self.forward(input_ids, attention_mask)
             return here.found
 
         hooks = [self._blocks[layer].register_forward_hook(keep(layer)) for layer in wanted]
