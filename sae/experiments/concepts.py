@@ -42,6 +42,16 @@ CONCEPTS = Measurement(
         "seed": "of the halves and of everything that is shuffled",
     },
     measure="sae.experiments.concepts:measure",
+    of_run=(
+        "label_f1",
+        "label_f1_null",
+        "feature_f1",
+        "feature_f1_null",
+        "confirmed",
+        "coherence_between",
+        "match_phi",
+        "match_phi_null",
+    ),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +83,7 @@ def seed_bands(
     log_y: bool = False,
     stairs: bool = False,
     mark: tuple[float, str] | None = None,
+    peaks: Collection[str] = (),
     theme: ThemeName = "light",
     height: int = HEIGHT,
 ) -> go.Figure:
@@ -92,6 +93,7 @@ def seed_bands(
         bands: name -> column `x`, mean, least, most, n.
         stairs: lines go across and then up, as a histogram's do.
         mark: where on the x axis a line stands, and its name.
+        peaks: bands that may go past the top: the axis ends where the others do, if there are others.
     """
     t = theme_of(theme)
     figure = new_figure("", x_title=x_title, y_title=y_title, theme=theme, height=height)
@@ -124,6 +126,8 @@ def seed_bands(
                          annotation_font={"color": t.muted, "size": 12})  # fmt: skip
     figure.update_xaxes(tickformat=",", type="log" if log_x else "linear")
     figure.update_yaxes(tickformat=tick_format(kind), type="log" if log_y else "linear")
+    if peaks and (others := [band for name, band in filled.items() if name not in peaks]):
+        figure.update_yaxes(range=[0, 1.15 * max(float(band["most"].max()) for band in others)])
     figure.update_layout(legend={"x": 1.02, "y": 1, "xanchor": "left"}, showlegend=True)
     return figure
 

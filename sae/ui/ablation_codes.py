@@ -120,14 +120,15 @@ def codes(shown: Shown, table: pd.DataFrame) -> None:
     left, right = st.columns(2, gap="medium")
     with left:
         bands = {name: seed_bands.count_shares(found, bins(counts)) for name, found in counts.items()}
+        always = {name: found[0][0] for name, found in counts.items() if _one_number(found)}
         mark = (float(next(iter(k))), f"K = {next(iter(k)):,}") if len(k) == 1 and None not in k else None
         figure_panel(
             band_figure(
                 bands, x="low", x_title="Active features on a row", y_title="Share of rows", kind="share",
-                stairs=True, mark=mark, theme=page.theme(), height=HEIGHT,
+                stairs=True, mark=mark, peaks=always, theme=page.theme(), height=HEIGHT,
             ),
             _long(bands), key="ablation_counts", title="How many features are active on a row",
-            meaning=f"{_SEEDS} A click on a name hides it.{_held(held)}",
+            meaning=f"{_SEEDS} A click on a name hides it.{_spikes(always)}{_held(held)}",
             formula="Features whose code is not 0, counted in every row of the split; bins of equal width.",
             n=f"{grid_views.n_words(shown.experiment, shown.split)}, {_seeds(done)}",
             filename=f"{shown.experiment.name}-counts-{shown.split}",
@@ -153,6 +154,18 @@ def codes(shown: Shown, table: pd.DataFrame) -> None:
                 f'{{name: by_rank([densities(r, "{shown.split}") for r in found]) for name, found in runs.items()}}',
             ),
         )  # fmt: skip
+
+
+def _one_number(counts: list[np.ndarray]) -> bool:
+    """Whether all rows of all seeds have the same count."""
+    ends = [(one.min(), one.max()) for one in counts if len(one)]
+    return bool(ends) and len({end for pair in ends for end in pair}) == 1
+
+
+def _spikes(always: Mapping[str, int]) -> str:
+    """Levels whose peak would flatten every other line."""
+    said = ", ".join(f"{name} ({number:,})" for name, number in always.items())
+    return f" The same number on every row, so a share of 1 that goes past the top: {plain(said)}." if always else ""
 
 
 def bins(counts: Mapping[str, list[np.ndarray]]) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.analysis.ablations import ALONG
-from sae.experiments import KINDS
+from sae.experiments import KINDS, MEASUREMENTS
 from sae.figures.grid import label
 from sae.ui import grid_data, loaded
 
@@ -81,8 +81,15 @@ def others(kind: Kind, experiment: ExperimentFolder) -> list[str]:
 
 
 def metrics_of(kind: Kind, table: pd.DataFrame) -> list[str]:
-    """The kind's metrics that the runs have, and the mean predictor's loss beside them."""
-    return [name for name in dict.fromkeys((*kind.metrics, MEAN_PREDICTOR)) if name in table]
+    """The kind's metrics that the runs have, the mean predictor's loss beside them, and what was measured of them."""
+    measured = (name for measurement in MEASUREMENTS.values() for name in measurement.of_run)
+    names = dict.fromkeys((*kind.metrics, MEAN_PREDICTOR, *measured))
+    return [name for name in names if name in table and table[name].notna().any()]
+
+
+def compared(kind: Kind, table: pd.DataFrame) -> list[str]:
+    """The metrics that levels are compared by: not those that say what chance or the mean gives."""
+    return [name for name in metrics_of(kind, table) if name != MEAN_PREDICTOR and not name.endswith("_null")]
 
 
 #: Values of factors that read badly as they stand.

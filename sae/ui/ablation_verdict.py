@@ -13,7 +13,7 @@ from sae.figures.ablations import trade_off as trade_off_figure
 from sae.figures.latex import latex_table
 from sae.figures.style import metric_title
 from sae.ui import ablation_tables, ablation_words, empty, equal_bits_view, grid_data, grid_views, heat_map, page
-from sae.ui.ablation_data import MEAN_PREDICTOR, Shown, level_name, metrics_of, points
+from sae.ui.ablation_data import MEAN_PREDICTOR, Shown, compared, level_name, metrics_of, points
 from sae.ui.ablation_recipes import recipe
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.words import number, plain, plural
@@ -41,7 +41,7 @@ def verdict(shown: Shown, table: pd.DataFrame) -> None:
         _without_baseline(shown, table)
         return
     done = table[table["state"] == "done"]
-    lines = ablations.differences(done, shown.baseline, shown.factors, list(shown.kind.metrics))
+    lines = ablations.differences(done, shown.baseline, shown.factors, compared(shown.kind, done))
     name, ablated = level_name(shown.baseline), list(shown.baseline)
     left, right = st.columns([1, 1.05], gap="medium")
     with left:
@@ -62,7 +62,7 @@ def verdict(shown: Shown, table: pd.DataFrame) -> None:
             formula=f"{grid_data.METRICS[shown.metric][1]}\n\n{_PAIRED}", n=_n_words(shown),
             filename=f"{shown.experiment.name}-differences-{shown.metric}-{shown.split}",
             reproduce=recipe(shown, "from sae.analysis.ablations import differences\n", "differences(done, "
-                             f"{shown.baseline!r}, {shown.factors!r}, {list(shown.kind.metrics)!r})"),
+                             f"{shown.baseline!r}, {shown.factors!r}, {compared(shown.kind, done)!r})"),
         )  # fmt: skip
     if (lines["n"] > 0).any():
         if shown.kind.matched:
@@ -90,7 +90,7 @@ def _listed(shown: Shown, lines: pd.DataFrame, ablated: Sequence[str]) -> None:
         ),
         filename=f"{shown.experiment.name}-differences-{shown.split}",
         reproduce=recipe(shown, "from sae.analysis.ablations import differences\n", f"differences(done, "
-                         f"{shown.baseline!r}, {shown.factors!r}, {list(shown.kind.metrics)!r})"),
+                         f"{shown.baseline!r}, {shown.factors!r}, {list(dict.fromkeys(lines['metric']))!r})"),
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _matched(shown: Shown, done: pd.DataFrame) -> None:
     matched, ablated = shown.kind.matched, list(shown.baseline)
     if matched not in done:
         return
-    metrics = [name for name in shown.kind.metrics if name not in _OF_THE_COUNT]
+    metrics = [name for name in compared(shown.kind, done) if name not in _OF_THE_COUNT]
     lines = ablations.matched_differences(done, shown.baseline, shown.factors, metrics, matched)
     said = ablation_words.matched_lines(
         lines, ablated, shown.metric if shown.metric in metrics else metrics[0], matched

@@ -10,8 +10,8 @@ import streamlit as st
 from sae.experiments import KINDS
 from sae.figures.style import metric_title
 from sae.ui import ablation_codes, ablation_verdict, empty, grid_views, page, pickers
-from sae.ui.ablation_data import ABOUT, COSTS, Shown, others
-from sae.ui.grid_data import short_title
+from sae.ui.ablation_data import ABOUT, COSTS, Shown, compared, others
+from sae.ui.grid_data import runs_with_metrics, short_title
 from sae.ui.words import plain
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def pick(workspace: Workspace) -> tuple[Shown, str] | None:
     metric: str | None = kind.metrics[0]
     if view in ("verdict", "trade-off"):
         with st.container(width=200):
-            metric = pickers.pick_choice("Metric", list(kind.metrics), name="metric", default=kind.metrics[0],
+            known = compared(kind, runs_with_metrics(experiment, split or "all"))
+            offered = list(dict.fromkeys((*kind.metrics, *known)))
+            metric = pickers.pick_choice("Metric", offered, name="metric", default=kind.metrics[0],
                                          format=metric_title)  # fmt: skip
     cost = None
     if view == "trade-off":

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sae.figures.style import metric_kind, metric_title, number_text
-from sae.ui.metric_help import BINARY
+from sae.ui.metric_help import BINARY, CONCEPTS
+from sae.workspace.measured_metrics import measured_metrics
 
 if TYPE_CHECKING:
     from sae.workspace.experiments import ExperimentFolder
@@ -50,6 +51,7 @@ METRICS: dict[str, tuple[str, str]] = {
         r"$$\frac{1}{d_{sae}}|\{j : 0 < n_j < n / 10^4\}|$$",
     ),
     **BINARY,
+    **CONCEPTS,
 }
 
 _NAMED = {"k": 0, "d_sae": 1, "preset": 3}  # places in a configuration's name; other factors stand at 2
@@ -78,13 +80,17 @@ _SHORT = {
 
 
 def runs_with_metrics(experiment: ExperimentFolder, split: str) -> pd.DataFrame:
-    """A line a run, finished or not: run, state, progress, error, seconds, the factors, and the split's metrics."""
+    """A line a run, finished or not: run, state, progress, error, seconds, the factors, the split's metrics, and what
+    measurements found of it (`sae.workspace.measured_metrics`).
+    """
     table = experiment.runs_table().rename(columns={"id": "run", "status": "state", "fraction": "progress"})
     results = experiment.results()
     if results.empty:
         return table
     chosen = results[results["split"] == split].drop(columns=["split", *experiment.factors])
-    chosen = chosen.rename(columns={"id": "run"})
+    further = measured_metrics(experiment, split)
+    further = further.drop(columns=[name for name in further if name != "id" and name in chosen])
+    chosen = chosen.merge(further, on="id", how="left").rename(columns={"id": "run"})
     merged = table.merge(chosen, on="run", how="left")
     merged["alive"] = (1 - merged["dead"]) * merged["d_sae"]
     return merged

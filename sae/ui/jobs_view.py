@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.experiments import KINDS as EXPERIMENTS
 from sae.ui import address, role
 from sae.ui.empty import link
 from sae.ui.page import errors_shown
@@ -28,6 +29,8 @@ KINDS = {
 }
 #: The page that shows what a measurement found.
 RESULTS = {"error-prediction": ("wrong", "Right or wrong"), "specificity": ("features", "Features")}
+#: Measurements whose results stand on the Ablations page, under the experiment that was measured, and in which view.
+BESIDE = {"concepts": "table", "equal-bits": "trade-off"}
 EVERY = 1.0  # s between looks at the disk
 
 
@@ -282,6 +285,10 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any, mea
             link("grid", "Open the grid", experiment=name)
         elif done and (there := RESULTS.get(measures or "")):
             link(there[0], there[1], experiment=name)
+        elif done and measures in BESIDE:
+            source = workspace.experiment(str(workspace.experiment(name).source))
+            if EXPERIMENTS[source.kind].ablates:
+                link("ablations", "Ablations", experiment=source.name, view=BESIDE[measures])
         if not role.may_change():
             return
         if active and job is not None:

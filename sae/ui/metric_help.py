@@ -1,4 +1,4 @@
-"""What the metrics of sparse binary codes mean: one line and a formula each, for the help of figures."""
+"""What metrics of sparse binary codes and of concepts mean: a line and a formula each, for the help of figures."""
 
 from __future__ import annotations
 
@@ -44,4 +44,35 @@ BINARY: dict[str, tuple[str, str]] = {
         "What rounding costs: the loss of the rounded code less that of the strengths themselves.",
         r"$$R - \frac{1}{n}\sum_i 1 - \cos(x_i, dec(s_i))$$" + _WHERE,
     ),
+}
+
+_HELD_OUT = (
+    "\n\nExamples are halved by group: what goes with what is chosen on one half and scored on the other. "
+    "Of the newest measurement `concepts`, on its rows."
+)
+CONCEPTS: dict[str, tuple[str, str]] = {
+    "label_f1": (
+        "For each concept the feature that tells it best, on held-out examples.",
+        r"$$F_1 = \frac{2\,TP}{2\,TP + FP + FN}$$, mean over concepts" + _HELD_OUT,
+    ),
+    "label_f1_null": ("The same with labels shuffled between groups: what searching alone gives.", "Mean of the null."),
+    "feature_f1": (
+        "For each feature the concept that it tells best, on held-out examples.",
+        "F1 as above, mean over features that are active on enough examples" + _HELD_OUT,
+    ),
+    "feature_f1_null": ("The same with labels shuffled between groups.", "Mean of the null."),
+    "confirmed": (
+        "Living features whose concept was found on one half and confirmed on the other.",
+        "Benjamini and Hochberg on both halves, and a gain over the base rate on each." + _HELD_OUT,
+    ),
+    "coherence_between": (
+        "How much more alike a feature's rows are than rows in general, between groups.",
+        r"$$\overline{\cos}(x_i, x_{i'}) - \overline{\cos}_{all}$$ over pairs of rows of different groups, mean over "
+        "features",
+    ),
+    "match_phi": (
+        "Features matched one to one with those of a run that differs in the seed alone.",
+        "Correlation phi of being active over the same rows, Hungarian assignment, mean over living features.",
+    ),
+    "match_phi_null": ("The same with the other run's rows permuted.", "Mean of phi."),
 }

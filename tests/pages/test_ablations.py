@@ -273,3 +273,38 @@ def test_what_was_measured_at_equal_bits_stands_under_the_trade_off(open_page, o
     at = open_page("ablations", own, experiment="clipped", view="trade-off")
     assert not at.exception and not at.error
     assert "At equal bits" in said(at) and "Nearest 5 rows found" in said(at)
+
+
+def test_what_was_measured_of_concepts_stands_in_the_table_and_the_verdict(open_page, own, tmp_path):
+    folder = own.activations_folder("rows")
+    examples = pd.read_parquet(folder / "examples.parquet")
+    half = np.where(np.arange(len(examples)) % 3, "often", "seldom")
+    examples.assign(half=half).to_parquet(folder / "examples.parquet")
+    title = "Concepts: F1 of the best feature"
+    assert title not in open_page("ablations", own, experiment="alpha", view="table").dataframe[0].value
+    asked = {"labels": "half", "permutations": 2, "others": 1}
+    spec = {"kind": "concepts", "name": "found", "source": "alpha", "runs": [], "settings": asked}
+    measure_runs(own, spec, "cpu", JobProgress(tmp_path))
+    at = open_page("ablations", own, experiment="alpha", view="table")
+    assert not at.exception and not at.error
+    shown = at.dataframe[0].value
+    found = own.experiment("found")
+    for alpha, cell in zip((0.1, 1.0, 5.0), shown[title], strict=True):
+        seeds = [found.part_results(run.id)[0]["metrics"]["label_f1"] for run in runs(own, "alpha", alpha=alpha)]
+        assert cell.split(" ")[0] == f"{np.mean(seeds):.3f}"
+    assert f"{title}, labels shuffled" in shown
+    at = open_page("ablations", own, experiment="alpha", view="verdict", metric="label_f1")
+    assert not at.exception and not at.error
+    # What chance gives is shown and not compared.
+    (compared,) = [one.value["Metric"] for one in at.dataframe if "Metric" in one.value and "At" not in one.value]
+    assert title in set(compared) and not compared.str.contains("shuffled").any()
+
+
+def test_a_level_of_one_count_does_not_flatten_the_others(open_page, ablated):
+    at = open_page("ablations", ablated, experiment="clipped", view="codes", split="all")
+    counts = {run.factors["rounding"]: np.diff(run.codes().row_indptr) for run in runs(ablated, "clipped", k=2)}
+    assert set(counts["topk"]) == {2} and len(set(counts["pass_through"])) > 1
+    low, high = spec(at, "ablation_counts")["layout"]["yaxis"]["range"]
+    share = np.bincount(counts["pass_through"]).max() / len(counts["pass_through"])
+    assert low == 0 and share <= high < 1
+    assert "goes past the top: hard TopK (2)" in said(at)
