@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sae.common.errors import UserError
+from sae.experiments.absorption import ABSORPTION
 from sae.experiments.concepts import CONCEPTS
 from sae.experiments.core import CORE
 from sae.experiments.cosine import COSINE
@@ -19,7 +20,7 @@ from sae.experiments.topk_grid import TOPK_GRID
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, *COSINE)}
 #: Experiments that measure the SAEs of others.
 MEASUREMENTS: dict[str, Measurement] = {
-    kind.name: kind for kind in (ERROR_PREDICTION, PATCHING, SPECIFICITY, CONCEPTS, EQUAL_BITS, CORE)
+    kind.name: kind for kind in (ERROR_PREDICTION, PATCHING, SPECIFICITY, CONCEPTS, EQUAL_BITS, CORE, ABSORPTION)
 }
 
 
