@@ -123,9 +123,9 @@ def seed_bands(
         )  # fmt: skip
     if mark is not None:
         figure.add_vline(x=mark[0], line={"color": t.muted, "dash": "dash", "width": 1.5}, annotation_text=mark[1],
-                         annotation_font={"color": t.muted, "size": 12})  # fmt: skip
+                         annotation_font={"color": t.muted, "size": 12}, annotation_yanchor="bottom")  # fmt: skip
     figure.update_xaxes(tickformat=",", type="log" if log_x else "linear")
-    figure.update_yaxes(tickformat=tick_format(kind), type="log" if log_y else "linear")
+    figure.update_yaxes(tickformat=tick_format(kind, log_y), type="log" if log_y else "linear")
     if peaks and (others := [band for name, band in filled.items() if name not in peaks]):
         figure.update_yaxes(range=[0, 1.15 * max(float(band["most"].max()) for band in others)])
     figure.update_layout(legend={"x": 1.02, "y": 1, "xanchor": "left"}, showlegend=True)

@@ -65,7 +65,7 @@ def learning_curves(
         )  # fmt: skip
     if not drawn:
         return empty_note(figure, "No curve yet", theme)
-    figure.update_yaxes(tickformat=tick_format(metric_kind(y)), type="log" if log_y else "linear")
+    figure.update_yaxes(tickformat=tick_format(metric_kind(y), log_y), type="log" if log_y else "linear")
     if log_y and seen.min() > 0 and seen.max() > 5 * seen.min():
         figure.update_yaxes(dtick="D2")  # 2, 5 and 10 of each decade: all digits run into each other
     figure.update_xaxes(tickformat=",", rangemode="tozero")

@@ -188,8 +188,10 @@ def _no_minus_zero(text: str) -> str:
     return text.replace("-", "+", 1) if text.startswith("-") and not text.strip("-0.") else text
 
 
-def tick_format(kind: str) -> str:
-    """The same for an axis, in d3's words."""
+def tick_format(kind: str, log: bool = False) -> str:
+    """The same for an axis, in d3's words; a logarithmic axis goes on below a tenth of a per cent."""
+    if log and kind == "share":
+        return ".2~p"
     return {"ev": ".3~f", "share": ".1~%", "count": ",", "decimal": ",.1~f", "number": ",~g"}.get(kind, "")
 
 
