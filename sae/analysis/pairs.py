@@ -15,25 +15,20 @@ closed form -S_a S_b / (n sqrt(...)); such pairs are ranked by `anticorrelated_p
 
 Rows of one example are not independent, and a top-K code selects exactly K features on each row, so
 features are slightly negatively correlated by construction. The p-values assume independent rows;
-`permutation_maximum` and `pair_interval` work by example.
+`sae.analysis.pair_chance` works by example.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from sae.analysis.codes import FeatureActivations, segment_sums
+from sae.analysis.pair_products import check_request, numbered, pair_blocks, pearson_of
 from sae.common.errors import UserError
 from sae.common.false_discovery import benjamini_hochberg
-from sae.common.progress import Progress, Silent
 
-MEASURES = ("pearson", "phi", "jaccard", "lift", "cosine")
 PAIR_ENTRIES = 2**23  # activations that a run's pairs are counted on: with more of them, those of evenly spread rows
-_BLOCK_ENTRIES = 16_000_000  # products held at once: 128 MB in float64
 
 
 def correlated_pairs(
@@ -64,9 +59,9 @@ def correlated_pairs(
     Raises:
         UserError: for an unknown measure, or a `top` or `min_support` below 1.
     """
-    _check_request(by, top, min_support)
+    check_request(by, top, min_support)
     best = _Best(top)
-    for a, b, both, products in _blocks(codes, min_support):
+    for a, b, both, products in pair_blocks(codes, min_support):
         best.add(a, b, both, products, np.abs(_measures(codes, a, b, both, products)[by]))
     return _table(codes, best, by, "upper", example, W_dec)
 
@@ -97,9 +92,9 @@ def anticorrelated_pairs(
     """
     if by not in ("pearson", "phi"):
         raise UserError(f"pairs that avoid each other are ranked by pearson or phi, not {by!r}")
-    _check_request(by, top, min_expected)
+    check_request(by, top, min_expected)
     best = _Best(top)
-    for a, b, both, products in _blocks(codes, 0, min_expected):
+    for a, b, both, products in pair_blocks(codes, 0, min_expected):
         value = _measures(codes, a, b, both, products)[by]
         negative = value < 0
         best.add(a[negative], b[negative], both[negative], products[negative], -value[negative])
@@ -155,7 +150,7 @@ def pearson_block(codes: FeatureActivations, features: np.ndarray) -> np.ndarray
     part = codes.csc()[:, features].astype(np.float64)
     products = (part.T @ part).toarray()
     a, b = (grid.reshape(-1) for grid in np.meshgrid(features, features, indexing="ij"))
-    block = _pearson(codes, a, b, products.reshape(-1)).reshape(products.shape)
+    block = pearson_of(codes, a, b, products.reshape(-1)).reshape(products.shape)
     np.fill_diagonal(block, np.where(np.isnan(np.diag(block)), np.nan, 1.0))
     return block
 
@@ -177,197 +172,6 @@ def pair_rows(codes: FeatureActivations, a: int, b: int) -> pd.DataFrame:
     return pd.DataFrame({"row": rows, "value_a": values[0], "value_b": values[1], "which": which})
 
 
-@dataclass(frozen=True)
-class PairInterval:
-    """Pearson's r of a pair with a percentile interval. NaN where r does not exist."""
-
-    pearson: float
-    low: float
-    high: float
-    level: float
-    n_examples: int
-    n_boot: int
-
-
-def pair_interval(
-    codes: FeatureActivations,
-    a: int,
-    b: int,
-    example: np.ndarray | None = None,
-    n_boot: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> PairInterval:
-    """A bootstrap interval of r by example: all rows of an example are drawn together.
-
-    Resamples in which a feature does not vary are left out of the percentiles; if fewer than half are left
-    the interval is NaN.
-
-    Args:
-        example: int [n_rows]; None: every row is its own example.
-
-    Raises:
-        UserError: if one of the features does not exist or `example` does not fit the rows.
-    """
-    (rows_a, values_a), (rows_b, values_b) = codes.feature(a), codes.feature(b)
-    number, n_examples = _numbered(codes, example)
-    x, y = np.zeros(codes.n_rows), np.zeros(codes.n_rows)
-    x[rows_a], y[rows_b] = values_a, values_b
-    # per example: rows, sums, squares and products; r of a resample needs only their weighted sums
-    moments = np.column_stack([np.bincount(number, w, minlength=n_examples) for w in (None, x, y, x * x, y * y, x * y)])
-    rng = np.random.default_rng(seed)
-    resampled = np.empty((n_boot, 6))
-    step = max(1, 4_000_000 // max(n_examples, 1))
-    for start in range(0, n_boot if n_examples else 0, step):
-        draws = min(step, n_boot - start)
-        drawn = rng.integers(n_examples, size=(draws, n_examples))
-        weights = np.stack([np.bincount(one, minlength=n_examples) for one in drawn])
-        resampled[start : start + draws] = weights.astype(np.float64) @ moments
-    whole = float(_from_moments(moments.sum(axis=0)[None])[0])
-    r = _from_moments(resampled) if n_examples else np.array([])
-    r = r[np.isfinite(r)]
-    low, high = np.nan, np.nan
-    if np.isfinite(whole) and len(r) >= n_boot / 2 and len(r):
-        low, high = np.quantile(r, [(1 - level) / 2, (1 + level) / 2])
-    return PairInterval(whole, float(low), float(high), level, n_examples, n_boot)
-
-
-@dataclass(frozen=True)
-class PermutationMaximum:
-    """How far r goes by chance among all pairs at once.
-
-    `bound` is the `level` bound on the largest |r| of any supported pair when each feature's examples are
-    permuted by
-    themselves: a pair beyond it beats chance with the family-wise error at 1 - level. `maxima` [n]: the
-        largest |r|
-    of each permutation.
-    """
-
-    bound: float
-    level: float
-    maxima: np.ndarray
-    min_support: int
-    n_examples: int
-
-
-def permutation_maximum(
-    codes: FeatureActivations,
-    example: np.ndarray | None = None,
-    n: int = 19,
-    seed: int = 0,
-    min_support: int = 5,
-    level: float = 0.95,
-    progress: Progress | None = None,
-) -> PermutationMaximum:
-    """The largest |r| that pairs reach when features have nothing to do with each other.
-
-    In each permutation every feature's examples change places independently, the rows of one example staying
-    together and in their order, so how often a feature fires and its clumps within an example are kept and
-    all relation between features is broken. (Examples of different lengths are laid end to end in the new
-    order.) Pairs need `min_support` rows together, as in `correlated_pairs`. The number of features on a
-    row is not kept: for top-K codes this null is a little wide on the negative side.
-
-    Args:
-        n: permutations. 19 is the least that can give a 95 % bound (the largest of 19).
-
-    Raises:
-        UserError: if `n` can't give the level, or `example` does not fit the rows.
-    """
-    place = int(np.ceil(round(level * (n + 1), 6)))  # of the sorted maxima: the exact level of a Monte Carlo test
-    if n < 1 or place > n:
-        least = int(np.ceil(round(1 / (1 - level), 6))) - 1
-        raise UserError(f"{n} permutations can't give a {level:.0%} bound; take {least} or more")
-    _check_request("pearson", 1, min_support)
-    number, n_examples = _numbered(codes, example)
-    rows = codes.feature_rows
-    order = np.argsort(number, kind="stable")  # rows of an example laid side by side, in their order
-    lengths = np.bincount(number, minlength=n_examples)
-    starts = np.cumsum(lengths) - lengths
-    rank = np.empty(codes.n_rows, np.int64)
-    rank[order] = np.arange(codes.n_rows)
-    which = number[rows]
-    within = rank[rows] - starts[which]
-    even = n_examples > 0 and bool((lengths == lengths[0]).all())
-    rng = np.random.default_rng(seed)
-    maxima = np.zeros(n)
-    progress = progress or Silent()
-    for turn in range(n):
-        moved = np.empty(len(rows), np.int64)
-        for j in np.flatnonzero(codes.n_active):
-            span = slice(codes.feature_indptr[j], codes.feature_indptr[j + 1])
-            if even:  # new places for the examples on which it is active are all that matters
-                active, member = np.unique(which[span], return_inverse=True)
-                new_starts = rng.choice(n_examples, len(active), replace=False) * lengths[0]
-                moved[span] = new_starts[member] + within[span]
-                continue
-            shuffled = rng.permutation(n_examples)
-            new_starts = np.empty(n_examples, np.int64)
-            new_starts[shuffled] = np.cumsum(lengths[shuffled]) - lengths[shuffled]
-            moved[span] = new_starts[which[span]] + within[span]
-        for a, b, _, products in _blocks(codes, min_support, rows=moved):
-            r = np.abs(_pearson(codes, a, b, products))
-            if np.isfinite(r).any():
-                maxima[turn] = max(maxima[turn], float(np.nanmax(r)))
-        progress.update(turn + 1, n, "permutations")
-    return PermutationMaximum(float(np.sort(maxima)[place - 1]), level, maxima, min_support, n_examples)
-
-
-def _check_request(by: str, top: int, least: float) -> None:
-    if by not in MEASURES:
-        raise UserError(f"pairs can be ranked by {', '.join(MEASURES)}, not {by!r}")
-    if top < 1 or least <= 0:
-        raise UserError("the number of pairs and the least support must be positive")
-
-
-def _numbered(codes: FeatureActivations, example: np.ndarray | None) -> tuple[np.ndarray, int]:
-    """int [n_rows], examples renumbered from 0 in ascending order, and how many there are."""
-    if example is None:
-        return np.arange(codes.n_rows), codes.n_rows
-    if np.shape(example) != (codes.n_rows,):
-        raise UserError(f"example has shape {np.shape(example)}; these activations have {codes.n_rows} rows")
-    known, number = np.unique(np.asarray(example), return_inverse=True)
-    return number, len(known)
-
-
-def _blocks(
-    codes: FeatureActivations, min_support: int, min_expected: float = 0.0, rows: np.ndarray | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Every pair a < b of living features with n_both >= min_support, or with `min_support` 0 every pair
-    with the expected number at or above `min_expected`; as (a, b, n_both, G) arrays, a block of a's at a
-    time.
-
-    `rows` replaces codes.feature_rows (a permutation's).
-    """
-    from scipy.sparse import csc_matrix
-
-    need = max(min_support, 1)
-    if min_expected:
-        need = max(1, int(min_expected * codes.n_rows / max(codes.n_active.max(initial=1), 1)))
-    kept = np.flatnonzero(codes.n_active >= need)  # no pair of a rarer feature can qualify
-    if len(kept) < 2:
-        return
-    parts = (codes.feature_values, codes.feature_rows if rows is None else rows, codes.feature_indptr)
-    values = csc_matrix(parts, shape=(codes.n_rows, codes.d_sae))[:, kept].astype(np.float64)
-    switch = values.copy()
-    switch.data = np.ones(values.nnz, np.int32)
-    counts = codes.n_active[kept]
-    # only partners from the block on are multiplied: eight blocks spare nearly half of the work
-    step = max(1, min(_BLOCK_ENTRIES // len(kept), max(256, -(-len(kept) // 8))))
-    for start in range(0, len(kept), step):
-        both = (switch[:, start : start + step].T @ switch[:, start:].tocsr()).tocsr()
-        products = (values[:, start : start + step].T @ values[:, start:].tocsr()).toarray()
-        if min_support:
-            a = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
-            b, together = both.indices, both.data
-            chosen = (together >= min_support) & (b > a)
-            a, b, together = a[chosen], b[chosen], together[chosen]
-        else:
-            expected = np.outer(counts[start : start + step], counts[start:]) / codes.n_rows
-            a, b = np.nonzero(np.triu(expected >= min_expected, 1))
-            together = both.toarray()[a, b]
-        yield kept[a + start], kept[b + start], together.astype(np.int64), products[a, b]
-
-
 def _against_all(codes: FeatureActivations, feature: int) -> tuple[np.ndarray, np.ndarray]:
     """[d_sae] each: rows together with one feature, and sums of products."""
     rows, values = codes.feature(feature)
@@ -386,23 +190,13 @@ def _against_all(codes: FeatureActivations, feature: int) -> tuple[np.ndarray, n
     return both, np.bincount(partners, weights, minlength=codes.d_sae)
 
 
-def _pearson(codes: FeatureActivations, a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
-    n = max(codes.n_rows, 1)
-    spread = codes.squares - codes.sums**2 / n
-    # what rounding leaves of a feature that does not vary is no spread
-    spread = np.where(spread > 1e-12 * codes.squares, spread, np.nan)
-    root = np.sqrt(spread)
-    mean_root = codes.sums / np.sqrt(n)
-    return np.clip((products - mean_root[a] * mean_root[b]) / (root[a] * root[b]), -1.0, 1.0)
-
-
 def _measures(
     codes: FeatureActivations, a: np.ndarray, b: np.ndarray, both: np.ndarray, products: np.ndarray
 ) -> dict[str, np.ndarray]:
     n, n_a, n_b = float(codes.n_rows), codes.n_active[a].astype(float), codes.n_active[b].astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):  # a feature active on every row has no phi
         return {
-            "pearson": _pearson(codes, a, b, products),
+            "pearson": pearson_of(codes, a, b, products),
             "phi": (n * both - n_a * n_b) / (np.sqrt(n_a * (n - n_a)) * np.sqrt(n_b * (n - n_b))),
             "jaccard": both / (n_a + n_b - both),
             "lift": n * both / (n_a * n_b),
@@ -467,7 +261,7 @@ def _table(
         }
     )
     if example is not None:
-        number, n_examples = _numbered(codes, example)
+        number, n_examples = numbered(codes, example)
         table["n_examples_both"] = both
         if n_examples < n:  # else every row is its own example
             rows = [np.intersect1d(codes.feature(i)[0], codes.feature(j)[0], True) for i, j in zip(a, b, strict=True)]
@@ -484,12 +278,3 @@ def _decoder_cosines(W_dec: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndar
         with np.errstate(invalid="ignore"):
             result[span] = dots / (norms[a[span]] * norms[b[span]])
     return result
-
-
-def _from_moments(moments: np.ndarray) -> np.ndarray:
-    """r from lines of (rows, sum x, sum y, sum x^2, sum y^2, sum xy)."""
-    n, x, y, xx, yy, xy = moments.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        spread_x, spread_y = xx - x * x / n, yy - y * y / n
-        varies = (spread_x > 1e-12 * xx) & (spread_y > 1e-12 * yy)
-        return np.where(varies, np.clip((xy - x * y / n) / np.sqrt(spread_x * spread_y), -1, 1), np.nan)

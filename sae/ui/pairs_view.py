@@ -17,7 +17,7 @@ from sae.workspace.notes import Notes
 
 if TYPE_CHECKING:
     from sae.analysis.codes import FeatureActivations
-    from sae.analysis.pairs import PairInterval, PermutationMaximum
+    from sae.analysis.pair_chance import PairInterval, PermutationMaximum
     from sae.workspace.runs import RunFolder
 
 SIGNS = {"together": "together", "apart": "apart"}
@@ -272,7 +272,7 @@ def _said(rows: pd.DataFrame, n_rows: int, interval: PairInterval) -> str:
 def _interval(folder: str, modified: int, a: int, b: int) -> PairInterval:
     from pathlib import Path
 
-    from sae.analysis.pairs import pair_interval
+    from sae.analysis.pair_chance import pair_interval
     from sae.workspace.runs import RunFolder
 
     run = RunFolder(Path(folder))
@@ -308,7 +308,7 @@ def _null(run: RunFolder, interval: PairInterval, a: int, b: int) -> None:
 def _permuted(folder: str, modified: int) -> PermutationMaximum:
     from pathlib import Path
 
-    from sae.analysis.pairs import permutation_maximum
+    from sae.analysis.pair_chance import permutation_maximum
     from sae.workspace.runs import RunFolder
 
     run = RunFolder(Path(folder))

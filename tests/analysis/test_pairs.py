@@ -5,16 +5,15 @@ import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
 
-from sae.analysis import pairs as module
+from sae.analysis import pair_products
 from sae.analysis.codes import FeatureActivations
+from sae.analysis.pair_chance import pair_interval, permutation_maximum
+from sae.analysis.pair_products import MEASURES
 from sae.analysis.pairs import (
-    MEASURES,
     anticorrelated_pairs,
     correlated_pairs,
-    pair_interval,
     pair_rows,
     pearson_block,
-    permutation_maximum,
     top_partners,
 )
 from sae.common.errors import UserError
@@ -43,7 +42,7 @@ def by_hand(x):
 @pytest.mark.parametrize("entries", [16_000_000, 100])
 @pytest.mark.parametrize("by", MEASURES)
 def test_every_supported_pair_against_dense_arithmetic(monkeypatch, by, entries):
-    monkeypatch.setattr(module, "_BLOCK_ENTRIES", entries)
+    monkeypatch.setattr(pair_products, "BLOCK_ENTRIES", entries)
     x, codes = planted()
     found = correlated_pairs(codes, by=by, min_support=3)
     expected = by_hand(x)
@@ -90,7 +89,7 @@ def test_q_of_a_cut_list_is_never_smaller():
 
 @pytest.mark.parametrize("entries", [16_000_000, 100])
 def test_pairs_that_avoid_each_other(monkeypatch, entries):
-    monkeypatch.setattr(module, "_BLOCK_ENTRIES", entries)
+    monkeypatch.setattr(pair_products, "BLOCK_ENTRIES", entries)
     x, codes = planted(signed=False)
     found = anticorrelated_pairs(codes, min_expected=5)
     assert found[["a", "b"]].to_numpy().tolist()[0] in ([2, 3], [4, 5])

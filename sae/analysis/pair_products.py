@@ -1,0 +1,79 @@
+"""What every pair of features is measured by: their products over rows, a block of features at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sae.analysis.codes import FeatureActivations
+from sae.common.errors import UserError
+
+MEASURES = ("pearson", "phi", "jaccard", "lift", "cosine")
+BLOCK_ENTRIES = 16_000_000  # products held at once: 128 MB in float64
+
+
+def check_request(by: str, top: int, least: float) -> None:
+    if by not in MEASURES:
+        raise UserError(f"pairs can be ranked by {', '.join(MEASURES)}, not {by!r}")
+    if top < 1 or least <= 0:
+        raise UserError("the number of pairs and the least support must be positive")
+
+
+def pair_blocks(
+    codes: FeatureActivations, min_support: int, min_expected: float = 0.0, rows: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Every pair a < b of living features with n_both >= min_support, or with `min_support` 0 every pair
+    with the expected number at or above `min_expected`; as (a, b, n_both, G) arrays, a block of a's at a
+    time.
+
+    `rows` replaces codes.feature_rows (a permutation's).
+    """
+    from scipy.sparse import csc_matrix
+
+    need = max(min_support, 1)
+    if min_expected:
+        need = max(1, int(min_expected * codes.n_rows / max(codes.n_active.max(initial=1), 1)))
+    kept = np.flatnonzero(codes.n_active >= need)  # no pair of a rarer feature can qualify
+    if len(kept) < 2:
+        return
+    parts = (codes.feature_values, codes.feature_rows if rows is None else rows, codes.feature_indptr)
+    values = csc_matrix(parts, shape=(codes.n_rows, codes.d_sae))[:, kept].astype(np.float64)
+    switch = values.copy()
+    switch.data = np.ones(values.nnz, np.int32)
+    counts = codes.n_active[kept]
+    # only partners from the block on are multiplied: eight blocks spare nearly half of the work
+    step = max(1, min(BLOCK_ENTRIES // len(kept), max(256, -(-len(kept) // 8))))
+    for start in range(0, len(kept), step):
+        both = (switch[:, start : start + step].T @ switch[:, start:].tocsr()).tocsr()
+        products = (values[:, start : start + step].T @ values[:, start:].tocsr()).toarray()
+        if min_support:
+            a = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
+            b, together = both.indices, both.data
+            chosen = (together >= min_support) & (b > a)
+            a, b, together = a[chosen], b[chosen], together[chosen]
+        else:
+            expected = np.outer(counts[start : start + step], counts[start:]) / codes.n_rows
+            a, b = np.nonzero(np.triu(expected >= min_expected, 1))
+            together = both.toarray()[a, b]
+        yield kept[a + start], kept[b + start], together.astype(np.int64), products[a, b]
+
+
+def pearson_of(codes: FeatureActivations, a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
+    n = max(codes.n_rows, 1)
+    spread = codes.squares - codes.sums**2 / n
+    # what rounding leaves of a feature that does not vary is no spread
+    spread = np.where(spread > 1e-12 * codes.squares, spread, np.nan)
+    root = np.sqrt(spread)
+    mean_root = codes.sums / np.sqrt(n)
+    return np.clip((products - mean_root[a] * mean_root[b]) / (root[a] * root[b]), -1.0, 1.0)
+
+
+def numbered(codes: FeatureActivations, example: np.ndarray | None) -> tuple[np.ndarray, int]:
+    """int [n_rows], examples renumbered from 0 in ascending order, and how many there are."""
+    if example is None:
+        return np.arange(codes.n_rows), codes.n_rows
+    if np.shape(example) != (codes.n_rows,):
+        raise UserError(f"example has shape {np.shape(example)}; these activations have {codes.n_rows} rows")
+    known, number = np.unique(np.asarray(example), return_inverse=True)
+    return number, len(known)
