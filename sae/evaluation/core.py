@@ -78,7 +78,7 @@ class Collected:
     _effects: list[Effects] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._theirs = saebench_core.SaebenchCore(self.model.d_sae)
+        self._theirs = saebench_core.SaebenchCore(self.model)
 
     def add(self, group: Group) -> None:
         """A group of texts: one of SAEBench's batches."""

@@ -9,6 +9,8 @@ Definitions: SAEBench, `sae_bench/evals/core/main.py`. What is known to be wrong
 - `mse`: ‖e‖² is divided by the number of tokens of the batch before its mean over tokens is taken (SAELens, PR 711).
 - `relative_reconstruction_bias` is a mean over batches of ratios; `l1` sums activations with their signs;
   `feature_density` counts activations above 0 while `l0` counts all that are not 0.
+- Decoder rows are expected to have unit norm. Where they have not, activations are counted in units of unit directions
+  here, as `sae.formats.saebench_adapter` gives them to SAEBench.
 - KL is taken of probabilities in float32: where one of the model's underflows to 0 it is not a number, written as -1.
 """
 
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sae.evaluation.directions import nearest_cosines
+from sae.models.units import decoder_norms
 
 if TYPE_CHECKING:
     import torch
@@ -26,36 +29,15 @@ if TYPE_CHECKING:
 
     from sae.models.base import SAE, SparseRows
 
-#: The categories of SAEBench's core output and the metrics in each.
-CATEGORIES: dict[str, tuple[str, ...]] = {
-    "model_behavior_preservation": ("kl_div_score", "kl_div_with_ablation", "kl_div_with_sae"),
-    "model_performance_preservation": (
-        "ce_loss_score",
-        "ce_loss_with_ablation",
-        "ce_loss_with_sae",
-        "ce_loss_without_sae",
-    ),
-    "reconstruction_quality": ("explained_variance", "explained_variance_legacy", "mse", "cossim"),
-    "shrinkage": ("l2_norm_in", "l2_norm_out", "l2_ratio", "relative_reconstruction_bias"),
-    "sparsity": ("l0", "l1"),
-    "token_stats": ("total_tokens_eval_reconstruction", "total_tokens_eval_sparsity_variance"),
-    "misc_metrics": (
-        "freq_over_1_percent",
-        "freq_over_10_percent",
-        "normalized_freq_over_1_percent",
-        "normalized_freq_over_10_percent",
-        "average_max_encoder_cosine_sim",
-        "average_max_decoder_cosine_sim",
-        "frac_alive",
-    ),
-}
 _PER_TOKEN = ("l2_norm_in", "l2_norm_out", "l2_ratio", "l0", "l1", "explained_variance_legacy", "mse", "cossim")
 
 
 class SaebenchCore:
     """Collects batches of tokens; `metrics` and `features` give what SAEBench would for these batches."""
 
-    def __init__(self, d_sae: int) -> None:
+    def __init__(self, model: SAE) -> None:
+        d_sae = model.d_sae
+        self._norm = decoder_norms(model)
         self._tokens = self._batches = 0
         self._sums = dict.fromkeys(_PER_TOKEN, 0.0)
         self._batch_means: list[tuple[float, float, float]] = []  # bias, mean ‖x‖², mean ‖e‖²
@@ -81,7 +63,7 @@ class SaebenchCore:
         spread = (x - x.mean(0)).pow(2).sum(-1)
         counts = codes.indptr.diff()
         rows = torch.repeat_interleave(torch.arange(n, device=x.device), counts)
-        l1 = torch.zeros(n, device=x.device).index_add(0, rows, codes.values)
+        l1 = torch.zeros(n, device=x.device).index_add(0, rows, codes.values * self._norm[codes.features])
         found = {
             "l2_norm_in": norm,
             "l2_norm_out": guess_norm,
@@ -135,9 +117,10 @@ def of_weights(model: SAE) -> dict[str, np.ndarray]:
     import torch
 
     with torch.no_grad():
-        encoder, decoder = model.W_enc.T, model.W_dec
+        norm = decoder_norms(model)
+        encoder, decoder = model.W_enc.T * norm[:, None], model.W_dec
         found = {
-            "encoder_bias": model.b_enc,
+            "encoder_bias": model.b_enc * norm,
             "encoder_norm": encoder.norm(dim=1),
             "encoder_decoder_cosine_sim": torch.nn.functional.cosine_similarity(
                 encoder / encoder.norm(dim=1, keepdim=True), decoder / decoder.norm(dim=1, keepdim=True)

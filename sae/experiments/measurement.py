@@ -30,6 +30,7 @@ class Measurement:
         measure: `module:function`, imported when it runs. It takes a `Case`, the settings and a `Progress`, and
             returns a `Measured`.
         one_run: it is made for one run at a time: of an experiment with several, the user names which.
+        version: changes when it measures something else than before; what was kept of earlier ones is then made anew.
         of_run: which of its metrics stand beside those of the run itself wherever runs are compared.
     """
 
@@ -41,6 +42,7 @@ class Measurement:
     measure: str
     one_run: bool = False
     of_run: tuple[str, ...] = ()
+    version: int = 1
 
     def function(self) -> Callable[[Case, dict[str, Any], Progress], Measured]:
         module, _, name = self.measure.partition(":")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 KINDS = {
     "experiment": "Experiment",
     "measurement": "Measurement",
+    "evaluation": "Evaluation of",
     "capture": "Capture",
     "demo": "Demo",
     "map": "Maps of",

@@ -13,8 +13,11 @@ from sae.workspace.experiments import ExperimentFolder
 from sae.workspace.results import environment, now
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sae.analysis.codes import FeatureActivations
     from sae.capture.store import Activations
+    from sae.experiments.measurement import Case, Measured
     from sae.language_models.codi.model import Codi
     from sae.workspace.child import JobProgress
     from sae.workspace.folder import Workspace
@@ -88,7 +91,7 @@ def measure_runs(workspace: Workspace, spec: dict[str, Any], device: str, progre
     measure = kind.function()
     activations = workspace.open_activations(experiment.activations)
     runs = experiment.measured_runs()
-    language_model = cache(lambda: _language_model(activations, device))
+    language_model = cache(lambda: codi_of(activations, device))
     errors: dict[str, str] = {}
     for number, run in enumerate(runs):
         part = experiment.part_folder(run)
@@ -98,20 +101,14 @@ def measure_runs(workspace: Workspace, spec: dict[str, Any], device: str, progre
         progress.cell(run, status="running", fraction=0.0)
         progress.update(number, len(runs), kind.title.lower())
         try:
-            case = _case(workspace, run, activations, language_model, device)
-            found = measure(case, experiment.spec["settings"], _Within(progress, number, len(runs)))
+            case = case_of(workspace, run, activations, language_model, device)
+            found = measure(case, experiment.spec["settings"], Within(progress, number, len(runs)))
         except UserError as error:
             errors[run] = str(error)
             write_json(part / "error.json", {"error": str(error), "time": now()})
             progress.cell(run, status="failed", error=str(error))
             continue
-        for name, table in found.tables.items():
-            write_parquet(part / f"{name}.parquet", table)
-        if found.notes:
-            write_json(part / "notes.json", found.notes)
-        (part / "error.json").unlink(missing_ok=True)
-        content = {"format": 1, "results": found.results, "finished": now(), "environment": environment(device)}
-        write_json(part / "results.json", content)
+        keep(part, found, device)
         progress.cell(run, status="done", fraction=1.0)
     progress.update(len(runs), len(runs), kind.title.lower())
     write_parquet(experiment.folder / "results.parquet", experiment.results())
@@ -119,7 +116,18 @@ def measure_runs(workspace: Workspace, spec: dict[str, Any], device: str, progre
         raise UserError(next(iter(errors.values())))
 
 
-class _Within:
+def keep(folder: Path, found: Measured, device: str, **more: Any) -> None:
+    """Write what was measured of a run: tables and notes first, results.json (with `more`) last."""
+    for name, table in found.tables.items():
+        write_parquet(folder / f"{name}.parquet", table)
+    if found.notes:
+        write_json(folder / "notes.json", found.notes)
+    (folder / "error.json").unlink(missing_ok=True)
+    content = {"format": 1, "results": found.results, "finished": now(), "environment": environment(device), **more}
+    write_json(folder / "results.json", content)
+
+
+class Within:
     """The progress of one run as a part of that of all."""
 
     def __init__(self, progress: JobProgress, number: int, total: int) -> None:
@@ -129,7 +137,8 @@ class _Within:
         self._progress.update(self._number + done / max(total, 1), self._total, stage, **figures)
 
 
-def _case(workspace: Workspace, run: str, activations: Activations, language_model: Any, device: str) -> Any:
+def case_of(workspace: Workspace, run: str, activations: Activations, language_model: Any, device: str) -> Case:
+    """A run as a measurement sees it. Raises UserError if it is not finished."""
     from sae.experiments.measurement import Case
 
     folder = workspace.run(run)
@@ -163,7 +172,7 @@ def _other_seeds(workspace: Workspace, run: RunFolder) -> Iterator[tuple[str, Fe
             yield other.id, other.codes()
 
 
-def _language_model(activations: Activations, device: str) -> Codi:
+def codi_of(activations: Activations, device: str) -> Codi:
     """The CODI model that thought these activations. Raises UserError if it was another kind of model or is gone."""
     from sae.language_models.codi.loading import load
 

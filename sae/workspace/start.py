@@ -36,7 +36,7 @@ def start_experiment(
     check_name(wanted.name, "experiment name")
     spec = with_processes(workspace, spec, processes)
     register(workspace, planned(workspace, wanted))
-    return workspace.jobs.enqueue("experiment", wanted.name, spec, device=_device(device), priority=priority)
+    return workspace.jobs.enqueue("experiment", wanted.name, spec, device=checked_device(device), priority=priority)
 
 
 def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str = "auto", priority: int = 0) -> Job:
@@ -56,7 +56,7 @@ def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str
     check_name(wanted.name, "experiment name")
     experiment = register_measurement(workspace, wanted)
     return workspace.jobs.enqueue(
-        "measurement", wanted.name, experiment.spec, device=_device(device), priority=priority
+        "measurement", wanted.name, experiment.spec, device=checked_device(device), priority=priority
     )
 
 
@@ -69,14 +69,14 @@ def start_capture(workspace: Workspace, spec: dict[str, Any], *, device: str = "
     from sae.workspace.captures import checked
 
     spec = checked(spec)
-    return workspace.jobs.enqueue("capture", spec["name"], spec, device=_device(device))
+    return workspace.jobs.enqueue("capture", spec["name"], spec, device=checked_device(device))
 
 
 def start_demo(workspace: Workspace, *, device: str = "auto") -> Job:
     """Queue the demo; returns the job that is under way if there is one."""
     from sae.workspace.demo import NAME, spec
 
-    return workspace.jobs.enqueue("demo", NAME, spec(), device=_device(device))
+    return workspace.jobs.enqueue("demo", NAME, spec(), device=checked_device(device))
 
 
 def start_again(workspace: Workspace, job: Job) -> Job:
@@ -137,7 +137,7 @@ def _probe(module: str, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def _device(name: str) -> str:
+def checked_device(name: str) -> str:
     """`auto` stays: it is for the supervisor to say; other names are checked as far as that goes without torch."""
     base = name.split(":")[0]
     if base not in ("auto", "cuda", "mps", "cpu"):

@@ -29,6 +29,7 @@ def perform(workspace: Workspace, kind: str, spec: dict[str, Any], device: str, 
     works = {
         "experiment": run_experiment,
         "measurement": run_measurement,
+        "evaluation": run_evaluation,
         "capture": run_capture,
         "map": make_maps,
         "demo": run_demo,
@@ -83,6 +84,13 @@ def run_measurement(workspace: Workspace, spec: dict[str, Any], device: str, pro
     from sae.workspace.measurements import measure_runs
 
     measure_runs(workspace, spec, here(device), progress)
+
+
+def run_evaluation(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
+    """Evaluate runs; spec: `runs`, and `evaluations` with their settings."""
+    from sae.workspace.evaluations import evaluate
+
+    evaluate(workspace, spec, here(device), progress)
 
 
 def run_capture(workspace: Workspace, spec: dict[str, Any], device: str, progress: JobProgress) -> None:
