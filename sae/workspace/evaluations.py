@@ -113,9 +113,7 @@ def evaluation_of(run: RunFolder, name: str, settings: Mapping[str, Any]) -> Eva
     if not run.done:
         raise UserError(f"run {run.id} is not finished: evaluate it when it is")
     data = run.config["data"]
-    weights = run.results.get("sha256", {}).get("weights.safetensors") or file_sha256(
-        run.folder / "weights.safetensors"
-    )
+    known = run.results.get("sha256", {}).get("weights.safetensors")
     about = {
         "evaluation": name,
         "version": kinds()[name].version,
