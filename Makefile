@@ -3,12 +3,13 @@
 # make lint   ruff and mypy alone
 # make bench  how fast the grid trains here, beside a plain reference (a few minutes)
 # make gpu-check  on a machine with a GPU by CUDA: training's tests there, and how fast the grid trains on it
+# make test-peers  makes again what other packages computed for the tests, in environments of their own (.peers)
 # make clean  removes .venv and caches; the workspace stays
 #
 # PYTHON=/path/to/python3.11 picks the interpreter; WORKERS=4 runs the tests on more cores.
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench gpu-check clean
+.PHONY: run test lint bench gpu-check test-peers clean
 
 python := .venv/bin/python
 pip := $(python) -m pip install --disable-pip-version-check --no-input $(if $(CI),--quiet)
@@ -49,6 +50,17 @@ gpu-check: .venv/installed-tests
 	SAE_TEST_DEVICE=cuda OMP_NUM_THREADS=1 $(python) -m pytest tests/training tests/objectives
 	$(python) -m benchmarks.gpu
 
+# torchvision comes with SAEBench and is not used; where it was built for another torch, transformers can't load.
+.peers/saebench/installed: .ci/venv
+	$(or $(PYTHON),python3) -m venv .peers/saebench
+	.peers/saebench/bin/python -m pip install --disable-pip-version-check --no-input sae-bench==0.6.0 torch==2.13.0
+	.peers/saebench/bin/python -m pip uninstall --yes --quiet torchvision
+	@touch $@
+
+test-peers: .peers/saebench/installed .venv/installed-tests
+	HF_HUB_OFFLINE=1 .peers/saebench/bin/python tests/formats/fixtures/make_saebench.py
+	$(python) -m pytest tests/formats/test_saebench.py
+
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots
+	rm -rf .venv .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

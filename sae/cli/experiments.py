@@ -89,7 +89,7 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "layer": options.layer,
         "position": options.position,
         "factors": factors,
-        "settings": _settings(options.set),
+        "settings": settings_from(options.set),
     }
 
 
@@ -102,11 +102,12 @@ def measurement_spec_of(options: argparse.Namespace) -> dict[str, Any]:
         "name": options.name,
         "source": options.source,
         "runs": [word.strip() for word in (options.runs or "").split(",") if word.strip()],
-        "settings": _settings(options.set),
+        "settings": settings_from(options.set),
     }
 
 
-def _settings(items: list[str]) -> dict[str, Any]:
+def settings_from(items: list[str]) -> dict[str, Any]:
+    """Settings by name from `SETTING=VALUE`. Raises UserError for what is not written so."""
     settings: dict[str, Any] = {}
     for item in items:
         key, equals, value = item.partition("=")

@@ -1,10 +1,11 @@
-"""`run show | features | pairs | specificity`."""
+"""`run show | features | pairs | specificity | evaluate`."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
+from sae.cli import evaluate
 from sae.cli.output import emit, table, workspace_of
 
 
@@ -22,6 +23,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         if name != "show":
             one.add_argument("--limit", type=int, default=20, metavar="N", help="lines to print (default 20)")
         one.set_defaults(run=function)
+    evaluate.add(actions, common)
 
 
 def show(options: argparse.Namespace) -> None:

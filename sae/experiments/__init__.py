@@ -9,18 +9,35 @@ from sae.experiments.core import CORE
 from sae.experiments.cosine import COSINE
 from sae.experiments.equal_bits import EQUAL_BITS
 from sae.experiments.error_prediction import ERROR_PREDICTION
+from sae.experiments.first_letter import FIRST_LETTER
 from sae.experiments.layer_position_sweep import LAYER_POSITION_SWEEP
 from sae.experiments.measurement import Measurement
 from sae.experiments.patching import PATCHING
 from sae.experiments.plan import Kind
+from sae.experiments.scr import SCR
+from sae.experiments.sparse_probing import SPARSE_PROBING
 from sae.experiments.specificity import SPECIFICITY
 from sae.experiments.topk_grid import TOPK_GRID
+from sae.experiments.tpp import TPP
 
 #: Experiments that train SAEs.
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, *COSINE)}
 #: Experiments that measure the SAEs of others.
 MEASUREMENTS: dict[str, Measurement] = {
-    kind.name: kind for kind in (ERROR_PREDICTION, PATCHING, SPECIFICITY, CONCEPTS, EQUAL_BITS, CORE, ABSORPTION)
+    kind.name: kind
+    for kind in (
+        ERROR_PREDICTION,
+        PATCHING,
+        SPECIFICITY,
+        CONCEPTS,
+        EQUAL_BITS,
+        CORE,
+        ABSORPTION,
+        FIRST_LETTER,
+        SPARSE_PROBING,
+        SCR,
+        TPP,
+    )
 }
 
 

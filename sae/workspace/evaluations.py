@@ -192,7 +192,8 @@ def evaluate(workspace: Workspace, spec: dict[str, Any], device: str, progress: 
         started = time.monotonic()
         try:
             case = _case(workspace, evaluation.run, device)
-            found = known[name].function()(case, settings, Within(progress, number, len(work)))
+            inner = progress if len(work) == 1 else Within(progress, number, len(work))
+            found = known[name].function()(case, settings, inner)
         except UserError as error:
             errors.append(str(error))
             write_json(evaluation.folder / "error.json", {"error": str(error), "settings": settings})
