@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sae.common.errors import UserError
-from sae.experiments.labelled import units_of
+from sae.experiments.labelled import saebench_notes, units_of
 from sae.experiments.measurement import Case, Measured, Measurement
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
         "n_discovery": int(shared.first.sum()),
         "n_heldout": int(shared.second.sum()),
         "directions": "known" if shared.directions else "probes on the activations",
-        "details": _details(found.parents),
+        **saebench_notes(metrics, _details(found.parents)),
     }
     result = {
         "split": "all",
@@ -200,9 +200,9 @@ def _details(parents: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "first_letter": line["parent"],
-            "mean_absorption_fraction": line["mean_absorption_fraction"],
-            "full_absorption_rate": line["full_absorption_rate"],
-            "num_full_absorption": round(line["full_absorption_rate"] * line["num_probe_true_positives"])
+            "mean_absorption_fraction": line["mean_absorption_fraction_saebench"],
+            "full_absorption_rate": line["full_absorption_rate_saebench"],
+            "num_full_absorption": round(line["full_absorption_rate_saebench"] * line["num_probe_true_positives"])
             if line["num_probe_true_positives"]
             else 0,
             "num_probe_true_positives": line["num_probe_true_positives"],

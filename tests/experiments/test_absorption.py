@@ -78,7 +78,7 @@ def test_what_was_absorbed_is_found(tmp_path: Path) -> None:
     assert low < expected / 3 < high
     others = found.tables["parents"].query("parent != 'concepts c0'")
     assert (others["absorption_rate"] == 0).all()
-    assert found.notes["details"][0]["first_letter"] == "concepts c0"
+    assert found.notes["saebench_details"][0]["first_letter"] == "concepts c0"
 
 
 def test_an_ontologys_ancestors_are_a_hierarchy(tmp_path: Path) -> None:
