@@ -24,11 +24,11 @@ SCR = Measurement(
     name="scr",
     title="Spurious correlation removal",
     question="Does a probe that learned two labels together keep one when the features of the other are switched off?",
-    settings={**TPP.settings, "pairs": 6, "least_gap": 0.05},
+    settings={**TPP.settings, "pairs": 6, "least_gap": 0.1},
     meanings={
         **TPP.meanings,
         "pairs": "at most so many pairs of labels of different kinds, those whose rarest combination is most frequent",
-        "least_gap": "only where the biased probe is worse than a clean one by so much accuracy, on training examples",
+        "least_gap": "only labels that the biased probe is worse at than a clean one by so much, on training examples",
     },
     measure="sae.experiments.scr:measure",
 )
@@ -40,10 +40,10 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
     """SCR of one run on pairs of labels made to come together (`sae.evaluation.probing.erasure`).
 
     Results: `scr_metric_threshold_N`, mean over pairs of the score in the direction in which the biased probe is worse
-    on training examples of which it saw neither; `scr_dir1_threshold_N` asks for a pair's first label with the
-    features of the second switched off, `scr_dir2_threshold_N` the other way round. `_random` behind: random living
-    features; `_saebench` behind: SAEBench's probes, and its choice of the direction on the test set. Intervals by
-    bootstrap over groups. Table `pairs`: a line a pair, direction and N.
+    on training examples; `scr_dir1_threshold_N` asks for a pair's first label with the features of the second switched
+    off, `scr_dir2_threshold_N` the other way round, each over the pairs that are biased that way. `_random` behind:
+    random living features; `_saebench` behind: SAEBench's probes, and its choice of the direction on the test set.
+    Intervals by bootstrap over groups. Table `pairs`: a line a pair, direction and N.
 
     Raises:
         UserError: if no two labels of different kinds have examples of all four combinations, the biased probe of none
@@ -67,24 +67,26 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
         probes = _probes(data, pairs, bool(behind))
         draws = settings["random_draws"] if not behind else 0
         hits = _hits(data, pairs, codes, W_dec, probes, ns, draws, generator)
-        chosen = _directions(data, pairs, probes, hits, settings["least_gap"], bool(behind))
-        if not (chosen >= 0).any():
+        gaps = -hits.accuracy("base").reshape(-1, 2) if behind else _gaps(data, pairs)
+        worse, biased = gaps.argmax(axis=1), gaps >= (-np.inf if behind else settings["least_gap"])
+        if not biased.any():
             raise UserError(
                 f"no probe of two labels at once is worse than a clean one by {settings['least_gap']}: there is no "
                 "spurious correlation to remove; lower least_gap, or name other columns with labels="
             )
         for part in ("", "_random") if draws else ("",):
-            scored = partial(_metrics, ns=ns, part=part, chosen=chosen, saebench=bool(behind))
+            scored = partial(_metrics, ns=ns, part=part, worse=worse, biased=biased, saebench=bool(behind))
             now = scored({name: hits.accuracy(name)[None] for name in hits.names})
             drawn = hits.drawn(scored, settings["draws"], settings["seed"])
             metrics |= {f"{name}{part}{behind}": float(values[0]) for name, values in now.items()}
             interval |= {f"{name}{part}{behind}": value for name, value in intervals(drawn).items()}
-        lines += _lines(hits, pairs, ns, chosen, behind)
+        lines += _lines(hits, pairs, ns, worse, biased, behind)
         progress.update(0.5 if not behind else 1, 1, "scr")
     import pandas as pd
 
     table = pd.DataFrame(lines)
-    metrics |= {"pairs": len(pairs), "pairs_scored": int(table.query("probe == 'ours' and scored")["pair"].nunique())}
+    scored_pairs = table.query("probe == 'ours' and scored")["pair"]
+    metrics |= {"pairs": len(pairs), "pairs_scored": int(scored_pairs.nunique())}
     notes = {**data.notes, "layer": case.slice.layer, "position": case.slice.position, "settings": settings}
     notes |= saebench_notes(metrics, _details(table, ns, "saebench" if settings["saebench"] else "ours"))
     result = {"split": data.units.split, "metrics": metrics, "interval": interval, "n": hits.n_units}
@@ -186,33 +188,23 @@ def _hits(
     return hits
 
 
-def _directions(
-    data: Labelled,
-    pairs: tuple[Pair, ...],
-    probes: list[tuple[np.ndarray, ...]],
-    hits: Hits,
-    least_gap: float,
-    saebench: bool,
-) -> np.ndarray:
-    """Of each pair which label is asked for: 0 or 1, the one that the biased probe is worse at; -1 if it is biased too
-    little to be scored. Decided on training units, by SAEBench on the test set."""
-    from sae.evaluation.probing.logistic import predict
+@lru_cache(maxsize=4)
+def _gaps(data: Labelled, pairs: tuple[Pair, ...]) -> np.ndarray:
+    """[pairs, 2]: by how much the biased probe is worse than a clean one at either label, on training units.
 
-    if saebench:
-        return hits.accuracy("base").reshape(-1, 2).argmin(axis=1)
+    The clean accuracy is that of a fold which its probe did not see.
+    """
+    from sae.evaluation.probing.logistic import chosen_fit, predict
+
     x = data.units.x.astype(np.float64)
-    chosen = np.full(len(pairs), -1)
-    for place, (pair, (biased, *own)) in enumerate(zip(pairs, probes, strict=True)):
-        said = predict(x[pair.a.train], biased) > 0
-        base = [float((said == task.y).mean()) for task in (pair.a, pair.b)]
-        clean = [
-            float(((predict(x[task.train], w) > 0) == task.y).mean())
-            for task, w in zip((pair.a, pair.b), own, strict=True)
-        ]
-        worse = int(np.argmin(base))
-        if clean[worse] - base[worse] >= least_gap:
-            chosen[place] = worse
-    return chosen
+    gaps = np.zeros((len(pairs), 2))
+    for place, (pair, (biased, *_)) in enumerate(zip(pairs, _probes(data, pairs, False), strict=True)):
+        for at, task in enumerate((pair.a, pair.b)):
+            held, rows = task.folds[0], x[task.train]
+            w, _ = chosen_fit(rows[~held], task.y[~held], [task.folds[1][~held]])
+            clean = float(((predict(rows[held], w) > 0) == task.y[held]).mean())
+            gaps[place, at] = clean - float(((predict(rows, biased) > 0) == task.y).mean())
+    return gaps
 
 
 def _scores(accuracies: Mapping[str, np.ndarray], name: str, saebench: bool) -> np.ndarray:
@@ -226,22 +218,28 @@ def _scores(accuracies: Mapping[str, np.ndarray], name: str, saebench: bool) -> 
 
 
 def _metrics(
-    accuracies: Mapping[str, np.ndarray], ns: tuple[int, ...], part: str, chosen: np.ndarray, saebench: bool
+    accuracies: Mapping[str, np.ndarray],
+    ns: tuple[int, ...],
+    part: str,
+    worse: np.ndarray,
+    biased: np.ndarray,
+    saebench: bool,
 ) -> dict[str, np.ndarray]:
+    """`worse`: [pairs], the label that the biased probe is worse at; `biased`: [pairs, 2], where it is bad enough."""
     from sae.evaluation.probing.tasks import mean_of_finite
 
     found = {}
-    scored = np.flatnonzero(chosen >= 0)
+    every = np.arange(len(worse))
     for n in ns:
-        score = _scores(accuracies, f"{part}|{n}", saebench)
+        score = np.where(biased, _scores(accuracies, f"{part}|{n}", saebench), np.nan)
         for at in (0, 1):
-            found[f"scr_dir{at + 1}_threshold_{n}"] = mean_of_finite(score[:, scored, at])
-        found[f"scr_metric_threshold_{n}"] = mean_of_finite(score[:, scored, chosen[scored]])
+            found[f"scr_dir{at + 1}_threshold_{n}"] = mean_of_finite(score[:, :, at])
+        found[f"scr_metric_threshold_{n}"] = mean_of_finite(score[:, every, worse])
     return found
 
 
 def _lines(
-    hits: Hits, pairs: tuple[Pair, ...], ns: tuple[int, ...], chosen: np.ndarray, behind: str
+    hits: Hits, pairs: tuple[Pair, ...], ns: tuple[int, ...], worse: np.ndarray, biased: np.ndarray, behind: str
 ) -> list[dict[str, Any]]:
     accuracies = {name: hits.accuracy(name) for name in hits.names}
     lines = []
@@ -262,7 +260,7 @@ def _lines(
                         "clean_accuracy": float(accuracies["clean"][column]),
                         "ablated_accuracy": float(accuracies[f"|{n}"][column]),
                         "scr": float(score[place, at]),
-                        "scored": bool(chosen[place] == at),
+                        "scored": bool(worse[place] == at and biased[place, at]),
                     }
                 )
     return lines
