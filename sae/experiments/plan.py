@@ -12,12 +12,13 @@ from typing import Any
 from sae.common.errors import UserError
 from sae.experiments.presets import preset
 from sae.training.config import TrainingConfig, from_settings
+from sae.training.mechanisms_config import OFF
 
 MAX_RUNS = 20_000
 #: Factors that say which slice a run is trained on. Their default is all that the activations hold.
 SLICE_FACTORS = ("layer", "position")
 #: Settings that came after the first runs, at the value that those runs had: at it they don't change a run's name.
-LATER_SETTINGS = {"precision": "float32", "chunk_rows": 0}
+LATER_SETTINGS = {"precision": "float32", "chunk_rows": 0, **OFF}
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,10 @@ def write_grid_pt(model: SAE, path: Path) -> None:
 
     from sae.models.topk import TopK
 
-    if not isinstance(model, TopK):
+    if not isinstance(model, TopK) or model.architecture != "topk":
         raise UserError(f"a {model.architecture} SAE does not fit the published grid's layout, which is TopK alone")
+    if model.inhibition:
+        raise UserError("an SAE with lateral inhibition does not fit the published grid's layout, which has none")
     with replacing(path) as temporary:
         torch.save(state_dict(model), temporary)
 

@@ -14,6 +14,7 @@ ARCHITECTURES = {
     "topk": "sae.models.topk:TopK",
     "binary": "sae.models.binary:Binary",
     "standard": "sae.models.standard:Standard",
+    "matryoshka": "sae.models.matryoshka:Matryoshka",
 }
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sae.common.errors import UserError
+from sae.models.inhibition import Inhibition
 
 
 class SparseRows(NamedTuple):
@@ -25,13 +26,17 @@ class SparseRows(NamedTuple):
 class SAE(nn.Module):
     """Base of every architecture: `reconstruction = encode(x) @ W_dec + b_dec`.
 
+    Args:
+        inhibition: what `sae.models.inhibition.Inhibition` is built with, for architectures that take it: `encode` then
+            ends with `inhibited`. None: there is none.
+
     A subclass sets `architecture`, implements `encode`, and names what it needs beyond `d_in` and `d_sae` in
     `hyperparameters`; the registry in `sae.models` then builds it from a run's configuration.
     """
 
     architecture: ClassVar[str]
 
-    def __init__(self, d_in: int, d_sae: int) -> None:
+    def __init__(self, d_in: int, d_sae: int, inhibition: dict[str, Any] | None = None) -> None:
         super().__init__()
         if d_in < 1 or d_sae < 1:
             raise UserError(f"d_in {d_in} and d_sae {d_sae} must both be at least 1")
@@ -40,10 +45,16 @@ class SAE(nn.Module):
         self.b_enc = nn.Parameter(torch.zeros(d_sae))
         self.W_dec = nn.Parameter(torch.zeros(d_sae, d_in))
         self.b_dec = nn.Parameter(torch.zeros(d_in))
+        self.inhibition = Inhibition(d_sae, **inhibition) if inhibition else None
 
     def hyperparameters(self) -> dict[str, Any]:
         """What builds this model again: the keyword arguments of its class."""
-        return {"d_in": self.d_in, "d_sae": self.d_sae}
+        inhibited = {"inhibition": self.inhibition.hyperparameters()} if self.inhibition else {}
+        return {"d_in": self.d_in, "d_sae": self.d_sae, **inhibited}
+
+    def inhibited(self, code: Tensor) -> Tensor:
+        """Codes [n, d_sae] after lateral inhibition, where the model has it."""
+        return self.inhibition(code) if self.inhibition else code
 
     def pre_activations(self, x: Tensor) -> Tensor:
         """Encoder output before the sparse non-linearity, [n, d_sae], for x [n, d_in]."""

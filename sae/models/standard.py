@@ -14,8 +14,10 @@ class Standard(SAE):
 
     architecture = "standard"
 
-    def __init__(self, d_in: int, d_sae: int, apply_b_dec_to_input: bool = True) -> None:
-        super().__init__(d_in, d_sae)
+    def __init__(
+        self, d_in: int, d_sae: int, apply_b_dec_to_input: bool = True, inhibition: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(d_in, d_sae, inhibition)
         self.apply_b_dec_to_input = apply_b_dec_to_input
 
     def hyperparameters(self) -> dict[str, Any]:
@@ -27,4 +29,4 @@ class Standard(SAE):
         return x @ self.W_enc + self.b_enc
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.pre_activations(x).relu()
+        return self.inhibited(self.pre_activations(x).relu())

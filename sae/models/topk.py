@@ -23,8 +23,15 @@ class TopK(SAE):
 
     architecture = "topk"
 
-    def __init__(self, d_in: int, d_sae: int, k: int, selection: str = "signed") -> None:
-        super().__init__(d_in, d_sae)
+    def __init__(
+        self,
+        d_in: int,
+        d_sae: int,
+        k: int,
+        selection: str = "signed",
+        inhibition: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(d_in, d_sae, inhibition)
         if not 1 <= k <= d_sae:
             raise UserError(f"k {k} must lie between 1 and d_sae {d_sae}")
         if selection not in SELECTIONS:
@@ -50,14 +57,21 @@ class TopK(SAE):
         return nn.functional.embedding_bag(indices, self.W_dec, mode="sum", per_sample_weights=values) + self.b_dec
 
     def encode(self, x: Tensor) -> Tensor:
-        pre = self.pre_activations(x)
-        indices, values = self.select(pre)
-        return torch.zeros_like(pre).scatter(-1, indices, values)
+        return self.code_of(self.pre_activations(x))
+
+    def code_of(self, pre_activations: Tensor) -> Tensor:
+        """Feature activations [n, d_sae] from pre-activations of the same shape."""
+        indices, values = self.select(pre_activations)
+        return self.inhibited(torch.zeros_like(pre_activations).scatter(-1, indices, values))
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.inhibition:
+            return super().forward(x)
         return self.decode_selected(*self.select(self.pre_activations(x)))
 
     def sparse_encode(self, x: Tensor) -> SparseRows:
+        if self.inhibition:
+            return super().sparse_encode(x)
         indices, values = self.select(self.pre_activations(x))
         indices, order = indices.sort(dim=-1)
         values = values.gather(-1, order)

@@ -54,17 +54,26 @@ class AutogradTrainer(Trainer):
     def step(self, x: Tensor) -> Tensor:
         x = self.scaled(x)
         self._rate.fill_(self.learning_rate(self.step_number))
-        loss, reconstruction, code = self.outcome(x)
+        outcome = self.outcome(x)
+        loss, reconstruction, code = outcome
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self.before_update()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._clip)
         self._optimizer.step()
         with torch.no_grad():
+            self.after_update(x, outcome)
             self.stability.step(self.step_number, loss.detach(), norm)
             self.step_number += 1
             self.rows_seen += len(x)
             self.last_fired[0].masked_fill_((code != 0).any(0), self.rows_seen)
             return (x - reconstruction).square().mean()[None] / self.scale**2
+
+    def before_update(self) -> None:
+        """Between the gradients and the optimizer's step."""
+
+    def after_update(self, x: Tensor, outcome: Outcome) -> None:
+        """After the optimizer's step on rows as training sees them, without gradients."""
 
     def figures(self, member: int) -> dict[str, float]:
         return {"gradient_norm": float(self.stability.values[0, -1])}

@@ -26,7 +26,7 @@ PROBE_ROWS = 256  # whose bits are compared between two points of the curve
 class BinaryTrainer(AutogradTrainer):
     """Trains one binary autoencoder; see `sae.objectives.cosine_alignment`."""
 
-    def __init__(self, config: BinaryConfig, rows: Rows) -> None:
+    def __init__(self, config: BinaryConfig, rows: Rows, principal: Tensor | None = None) -> None:
         super().__init__(config, rows, initial_model(config, rows), config.clip_norm)
         self.config: BinaryConfig = config
         self._first = self.scaled(rows.take(torch.arange(min(FIT_ROWS, rows.n))).to(self.device))

@@ -16,6 +16,8 @@ from sae.common.errors import UserError
 CONFIGS = {
     "topk": "sae.training.topk_config:TopKConfig",
     "binary": "sae.training.binary_config:BinaryConfig",
+    "standard": "sae.training.standard_config:StandardConfig",
+    "matryoshka": "sae.training.matryoshka_config:MatryoshkaConfig",
 }
 
 
@@ -31,7 +33,7 @@ class TrainingConfig:
     centred: ClassVar[bool] = True
 
     architecture: str = ""
-    """`topk` or `binary`."""
+    """`topk`, `binary`, `standard` (ReLU with L1) or `matryoshka` (nested TopK)."""
     d_sae: int = 512
     """Number of features."""
     k: int = 20

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
 from sae.common.errors import UserError
-from sae.training.binary_config import BinaryConfig
 from sae.training.config import TrainingConfig
 from sae.training.rows import Rows
 from sae.training.topk_config import TopKConfig
 from sae.training.trainer import Trainer
+
+#: Who trains what has no hand-written step: a run at a time, by autograd.
+TRAINERS = {
+    "topk": "sae.training.topk_autograd:TopKAutogradTrainer",
+    "binary": "sae.training.binary:BinaryTrainer",
+    "standard": "sae.training.standard:StandardTrainer",
+    "matryoshka": "sae.training.matryoshka:MatryoshkaTrainer",
+}
 
 
 def groups(
@@ -29,7 +37,7 @@ def groups(
     """
     found: dict[object, list[int]] = {}
     for number, config in enumerate(configs):
-        alone = torch.device(device).type == "cpu" or config.architecture != "topk"
+        alone = torch.device(device).type == "cpu" or not _is_plain_topk(config)
         alike = (dataclasses.replace(config, k=1), started[number] if started else 0)
         key = number if alone else alike
         found.setdefault(key, []).append(number)
@@ -44,20 +52,25 @@ def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | Non
     """
     from sae.training.data_parallel import DataParallelTrainer, processes
 
-    binary = [config for config in configs if isinstance(config, BinaryConfig)]
-    topk = [config for config in configs if isinstance(config, TopKConfig)]
+    plain = [config for config in configs if isinstance(config, TopKConfig) and _is_plain_topk(config)]
     if processes() > 1:
-        if binary:
-            raise UserError("--processes shares the batches of topk runs only: train binary codes with one process")
-        return DataParallelTrainer(topk, rows, principal)
-    if binary:
-        from sae.training.binary import BinaryTrainer
-
-        return BinaryTrainer(binary[0], rows)
-    if len(topk) == 1 and rows.device.type == "cpu":
+        if not plain:
+            raise UserError(
+                "--processes shares the batches of topk runs without mechanisms only: train others with one process"
+            )
+        return DataParallelTrainer(plain, rows, principal)
+    if not plain:
+        module, name = TRAINERS[configs[0].architecture].split(":")
+        return getattr(import_module(module), name)(configs[0], rows, principal)
+    if len(plain) == 1 and rows.device.type == "cpu":
         from sae.training.sparse import SparseTrainer
 
-        return SparseTrainer(topk[0], rows, principal)
+        return SparseTrainer(plain[0], rows, principal)
     from sae.training.batched import BatchedTrainer
 
-    return BatchedTrainer(topk, rows, principal)
+    return BatchedTrainer(plain, rows, principal)
+
+
+def _is_plain_topk(config: TrainingConfig) -> bool:
+    """Whether the hand-written steps train it."""
+    return config.architecture == "topk" and isinstance(config, TopKConfig) and not config.has_mechanisms

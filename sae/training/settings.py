@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple, get_type_hints
 
 from sae.training.config import TrainingConfig, config_class
+from sae.training.mechanisms_config import OFF
 
 
 class Setting(NamedTuple):
@@ -23,13 +24,15 @@ class Setting(NamedTuple):
 
 @cache
 def settings(architecture: str) -> tuple[Setting, ...]:
-    """Every field of an architecture's configuration, in its order. `meaning` is the text under it in its source."""
+    """Every field of an architecture's configuration: what all have, its own, those of mechanisms. `meaning` is the
+    text under it in its source.
+    """
     config = config_class(architecture)
     kinds = get_type_hints(config)
     said = {name: text for part in reversed(config.__mro__[:-1]) for name, text in _meanings(part).items()}
     return tuple(
         Setting(field.name, kinds[field.name], field.default, config.choices.get(field.name, ()), said[field.name])
-        for field in dataclasses.fields(config)
+        for field in sorted(dataclasses.fields(config), key=lambda field: field.name in OFF)
     )
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag, linear
 
-from sae.common.precision import exact
 from sae.models.topk import TopK
+from sae.training.raw_rows import to_raw_rows
 from sae.training.rows import Rows
 from sae.training.start import initial_model
 from sae.training.topk_config import TopKConfig
@@ -50,23 +50,13 @@ class TopKTrainer(Trainer):
         return weights
 
     def finished_model(self, member: int = 0) -> TopK:
-        """A member as it is stored: for raw rows, encoding `(x - b_dec) @ W_enc + b_enc`.
-
-        With x' = (x - shift) * scale in training, features that are smaller by `scale` and biases taken out of the
-        scaling reconstruct x just as the trained weights reconstruct x'; who wins top-K does not change. Where training
-        did not subtract b_dec, `b_dec @ W_enc` is folded into b_enc.
-        """
+        """A member as it is stored: for raw rows, encoding `(x - b_dec) @ W_enc + b_enc`."""
         config = self.config
         trained = {name: value[member] for name, value in self.weights.items()}
         stored = TopK(self.d_in, **self.configs[member].model()).to(self.device)
         with torch.no_grad():
             stored.load_state_dict({**trained, "W_enc": trained["W_enc"].T})
-            if config.input_scaling:
-                stored.b_dec.copy_(self.shift + trained["b_dec"] / self.scale)
-                stored.b_enc.div_(self.scale)
-            if not config.subtract_b_dec:
-                unsubtracted = stored.b_dec - self.shift
-                stored.b_enc.add_((exact(trained["W_enc"]) @ exact(unsubtracted)).float().to(self.device))
+        to_raw_rows(stored, self.shift, self.scale, config.subtract_b_dec)
         return stored
 
     def drop_moments(self) -> None:

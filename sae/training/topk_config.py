@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sae.common.errors import UserError
-from sae.training.config import TrainingConfig
+from sae.training.mechanisms_config import MechanismsConfig
 
 
 @dataclass(frozen=True)
-class TopKConfig(TrainingConfig):
+class TopKConfig(MechanismsConfig):
     """Settings of a TopK SAE; `sae.experiments.presets` has whole recipes."""
 
     choices: ClassVar[dict[str, tuple[str, ...]]] = {
-        **TrainingConfig.choices,
+        **MechanismsConfig.choices,
         "selection": ("signed", "magnitude"),
         "loss": ("normalised", "mse"),
         "encoder_init": ("tied", "linear"),
@@ -63,4 +63,4 @@ class TopKConfig(TrainingConfig):
             raise UserError("input_scaling needs decoder_bias: the mean that training takes off comes back as b_dec")
 
     def model(self) -> dict[str, Any]:
-        return {"d_sae": self.d_sae, "k": self.k, "selection": self.selection}
+        return {"d_sae": self.d_sae, "k": self.k, "selection": self.selection, **self.inhibition_of_model()}

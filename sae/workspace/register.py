@@ -33,12 +33,17 @@ def register(workspace: Workspace, plan: Plan) -> None:
     """Write experiment.json; the same name with the same specification leaves what is there.
 
     Raises:
-        UserError: if an experiment of that name has another specification, or the activations or slice are missing.
+        UserError: if an experiment of that name has another specification, the activations or slice are missing, or
+            a run is shorter than its longest window or schedule.
     """
+    from sae.training.lengths import check_lengths
+
     path = workspace.experiment_folder(plan.spec.name) / "experiment.json"
     activations = workspace.open_activations(plan.spec.activations)
-    for layer, position in dict.fromkeys((run.layer, run.position) for run in plan.runs):
-        activations.slice(layer, position)
+    places = dict.fromkeys((run.layer, run.position) for run in plan.runs)
+    n_rows = {place: len(activations.slice(*place).train_rows) for place in places}
+    for run in plan.runs:
+        check_lengths(run.config, n_rows[run.layer, run.position])
     sha256 = activations.manifest["sha256"]
     if path.exists():
         existing = read_json(path)

@@ -1,0 +1,49 @@
+"""Matryoshka TopK: a TopK whose first features alone are a smaller SAE (Bussmann et al. 2025, arXiv 2503.17547, with a
+TopK of each row where they have one of the batch).
+
+It encodes and decodes as a TopK; training sees reconstructions from the first m_1 < m_2 < ... < m_G = d_sae features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+
+from sae.common.errors import UserError
+from sae.models.topk import TopK
+
+
+class Matryoshka(TopK):
+    """Args:
+    prefixes: numbers of features, rising, the last one d_sae.
+    """
+
+    architecture = "matryoshka"
+
+    def __init__(
+        self,
+        d_in: int,
+        d_sae: int,
+        k: int,
+        prefixes: Sequence[int],
+        selection: str = "signed",
+        inhibition: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(d_in, d_sae, k, selection, inhibition)
+        self.prefixes = [int(prefix) for prefix in prefixes]
+        ends = [0, *self.prefixes]
+        if not self.prefixes or any(a >= b for a, b in pairwise(ends)) or ends[-1] != d_sae:
+            raise UserError(f"prefixes {self.prefixes} must rise and end at d_sae {d_sae}")
+
+    def hyperparameters(self) -> dict[str, Any]:
+        return {**super().hyperparameters(), "prefixes": self.prefixes}
+
+    def nested_decode(self, code: Tensor) -> Iterator[Tensor]:
+        """Reconstructions [n, d_in] from the first m_1, m_2, ..., m_G features of codes [n, d_sae]."""
+        guess: Tensor = self.b_dec
+        for start, end in pairwise([0, *self.prefixes]):
+            guess = guess + code[:, start:end] @ self.W_dec[start:end]
+            yield guess
