@@ -105,7 +105,7 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
         "n_discovery": int(shared.first.sum()),
         "n_heldout": int(shared.second.sum()),
         "directions": "known" if shared.directions else "probes on the activations",
-        **saebench_notes(metrics, _details(found.parents)),
+        **saebench_notes(metrics, _details(found.parents), _config(settings)),
     }
     result = {
         "split": "all",
@@ -193,6 +193,13 @@ def _with_intervals(found: Absorption, draws: int, seed: int) -> dict[str, Any]:
             means = np.where(finite, values, 0).sum(axis=1) / finite.sum(axis=1)
         intervals[metric] = interval(means)
     return {"parents": parents, "interval": intervals}
+
+
+def _config(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings under SAEBench's names."""
+    from sae.evaluation.probing.absorption import F1_GAIN, MOST_SPLITS
+
+    return {"random_seed": settings["seed"], "f1_jump_threshold": F1_GAIN, "max_k_value": MOST_SPLITS}
 
 
 def _details(parents: pd.DataFrame) -> list[dict[str, Any]]:

@@ -124,8 +124,12 @@ def _labelled(piece: Slice, columns: tuple[str, ...], table: str, chosen: tuple[
     return Labelled(units, tasks, lambda case: case.codes.csr(), notes)
 
 
-def saebench_notes(metrics: dict[str, float], details: list[dict[str, Any]]) -> dict[str, Any]:
-    """What goes into SAEBench's file: numbers taken in its way where there are some, under its own names."""
+def saebench_notes(metrics: dict[str, float], details: list[dict[str, Any]], config: dict[str, Any]) -> dict[str, Any]:
+    """What goes into SAEBench's file: numbers taken in its way where there are some, under its own names.
+
+    Args:
+        details: a line a data set. config: of the evaluation, by SAEBench's names.
+    """
     mark = "_saebench"
 
     def theirs(found: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +137,12 @@ def saebench_notes(metrics: dict[str, float], details: list[dict[str, Any]]) -> 
         own = {name.removesuffix(mark): value for name, value in found.items() if name.endswith(mark)}
         return plain | own
 
-    return {"saebench": theirs(metrics), "saebench_details": [theirs(line) for line in details]}
+    names = [line["dataset_name"] for line in details if "dataset_name" in line]
+    return {
+        "saebench": theirs(metrics),
+        "saebench_details": [theirs(line) for line in details],
+        "saebench_config": {**({"dataset_names": names} if names else {}), **config},
+    }
 
 
 def facts(units: Units, tasks: list[Task]) -> dict[str, Any]:

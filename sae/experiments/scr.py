@@ -11,7 +11,7 @@ from sae.common.errors import UserError
 from sae.experiments.labelled import Labelled, labelled_of, saebench_notes
 from sae.experiments.measurement import Case, Measured, Measurement
 from sae.experiments.sparse_probing import numbers
-from sae.experiments.tpp import TPP, check, probe_of
+from sae.experiments.tpp import TPP, check, config, probe_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +88,8 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
     scored_pairs = table.query("probe == 'ours' and scored")["pair"]
     metrics |= {"pairs": len(pairs), "pairs_scored": int(scored_pairs.nunique())}
     notes = {**data.notes, "layer": case.slice.layer, "position": case.slice.position, "settings": settings}
-    notes |= saebench_notes(metrics, _details(table, ns, "saebench" if settings["saebench"] else "ours"))
+    details = _details(table, ns, "saebench" if settings["saebench"] else "ours")
+    notes |= saebench_notes(metrics, details, config(settings, ns, scr=True))
     result = {"split": data.units.split, "metrics": metrics, "interval": interval, "n": hits.n_units}
     progress.update(1, 1, "scr")
     return Measured([result], {"pairs": table}, notes)

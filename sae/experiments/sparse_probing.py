@@ -103,11 +103,22 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
         "layer": case.slice.layer,
         "position": case.slice.position,
         "settings": settings,
-        **saebench_notes(metrics, details(data, hits)),
+        **saebench_notes(metrics, details(data, hits), _config(settings, ks)),
     }
     progress.update(1, 1, "probes")
     result = {"split": data.units.split, "metrics": metrics, "interval": intervals(drawn), "n": hits.n_units}
     return Measured([result], {"labels": table}, notes)
+
+
+def _config(settings: dict[str, Any], ks: tuple[int, ...]) -> dict[str, Any]:
+    """The settings under SAEBench's names."""
+    return {
+        "random_seed": settings["seed"],
+        "probe_train_set_size": settings["most_train"],
+        "probe_test_set_size": settings["most_test"],
+        "context_length": settings["context"],
+        "k_values": list(ks),
+    }
 
 
 def metric_name(source: str, name: str) -> str:

@@ -76,10 +76,28 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
     import pandas as pd
 
     notes = {**data.notes, "layer": case.slice.layer, "position": case.slice.position, "settings": settings}
-    notes |= saebench_notes(metrics, _details(lines, ns, "_saebench" if settings["saebench"] else ""))
+    behind = "_saebench" if settings["saebench"] else ""
+    notes |= saebench_notes(metrics, _details(lines, ns, behind), config(settings, ns, scr=False))
     result = {"split": data.units.split, "metrics": metrics, "interval": interval, "n": hits.n_units}
     progress.update(1, 1, "tpp")
     return Measured([result], {"classes": pd.DataFrame(lines)}, notes)
+
+
+def config(settings: dict[str, Any], ns: tuple[int, ...], *, scr: bool) -> dict[str, Any]:
+    """The settings under SAEBench's names."""
+    return {
+        "random_seed": settings["seed"],
+        "perform_scr": scr,
+        "train_set_size": settings["most_train"],
+        "test_set_size": settings["most_test"],
+        "context_length": settings["context"],
+        "n_values": list(ns),
+        "probe_train_batch_size": 16,
+        "probe_epochs": 20,
+        "probe_lr": 1e-3,
+        "probe_l1_penalty": 1e-3,
+        "early_stopping_patience": 20,
+    }
 
 
 def check(settings: dict[str, Any]) -> None:
