@@ -57,9 +57,16 @@ gpu-check: .venv/installed-tests
 	.peers/saebench/bin/python -m pip uninstall --yes --quiet torchvision
 	@touch $@
 
-test-peers: .peers/saebench/installed .venv/installed-tests
+.peers/trainers/installed: .ci/venv benchmarks/requirements.txt benchmarks/requirements-peers.txt
+	$(or $(PYTHON),python3) -m venv .peers/trainers
+	.peers/trainers/bin/python -m pip install --disable-pip-version-check --no-input -r benchmarks/requirements.txt -c constraints.txt
+	.peers/trainers/bin/python -m pip install --disable-pip-version-check --no-input --no-deps -r benchmarks/requirements-peers.txt
+	@touch $@
+
+test-peers: .peers/saebench/installed .peers/trainers/installed .venv/installed-tests
 	HF_HUB_OFFLINE=1 .peers/saebench/bin/python tests/formats/fixtures/make_saebench.py
-	$(python) -m pytest tests/formats/test_saebench.py
+	HF_HUB_OFFLINE=1 .peers/trainers/bin/python tests/training/fixtures/make_peers.py
+	$(python) -m pytest tests/formats/test_saebench.py tests/training/test_peers.py
 
 clean:
 	rm -rf .venv .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots
