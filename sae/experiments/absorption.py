@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sae.common.errors import UserError
-from sae.experiments.labelled import saebench_notes, units_of
+from sae.experiments.labelled import model_of, saebench_notes, units_of
 from sae.experiments.measurement import Case, Measured, Measurement
 
 if TYPE_CHECKING:
@@ -93,11 +93,14 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
         ("std_dev_absorption_fraction_score", "mean_absorption_fraction"),
         ("std_dev_full_absorption_score", "full_absorption_rate"),
         ("std_dev_num_split_features", "num_split_features"),
+        ("std_dev_absorption_fraction_score_saebench", "mean_absorption_fraction_saebench"),
+        ("std_dev_full_absorption_score_saebench", "full_absorption_rate_saebench"),
     ):
         metrics[name] = float(found.parents[column].std(ddof=1)) if len(found.parents) > 1 else float("nan")
     metrics |= {"parents": len(found.parents), "pairs": len(found.pairs)}
     table = _with_intervals(found, settings["draws"], settings["seed"])
     notes = {
+        "model": model_of(case.activations),
         "layer": case.slice.layer,
         "position": case.slice.position,
         "settings": settings,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from sae.analysis.label_columns import Labels, Limits
-    from sae.capture.store import Slice
+    from sae.capture.store import Activations, Slice
     from sae.common.progress import Progress
     from sae.evaluation.probing.tasks import Task
     from sae.experiments.measurement import Case
@@ -116,7 +116,8 @@ def _labelled(piece: Slice, columns: tuple[str, ...], table: str, chosen: tuple[
     pooling, *sizes = chosen
     units = units_of(piece, columns, pooling, None)
     tasks = tasks_of(units, *sizes)
-    notes = {"data": table or piece.activations.name, "pooling": pooling, **facts(units, tasks)}
+    made = {"data": table or piece.activations.name, "model": model_of(piece.activations), "pooling": pooling}
+    notes = {**made, **facts(units, tasks)}
     if table:
         skipped = piece.activations.manifest["skipped"]
         notes |= {"skipped": len(skipped), "first_skipped": skipped[0]["reason"] if skipped else ""}
@@ -143,6 +144,11 @@ def saebench_notes(metrics: dict[str, float], details: list[dict[str, Any]], con
         "saebench_details": [theirs(line) for line in details],
         "saebench_config": {**({"dataset_names": names} if names else {}), **config},
     }
+
+
+def model_of(activations: Activations) -> dict[str, Any]:
+    """The name of the model that activations come from, where they come from one."""
+    return {"name": (activations.manifest.get("model") or {}).get("name", "")}
 
 
 def facts(units: Units, tasks: list[Task]) -> dict[str, Any]:
