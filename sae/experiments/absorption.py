@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sae.capture.store import Slice
     from sae.common.progress import Progress
-    from sae.evaluation.probing.absorption import Absorption
+    from sae.evaluation.probing.absorption import Absorption, Direction
     from sae.experiments.labelled import Units
 
 ABSORPTION = Measurement(
@@ -107,7 +107,7 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
         "columns": list(columns),
         "n_discovery": int(shared.first.sum()),
         "n_heldout": int(shared.second.sum()),
-        "directions": "known" if shared.directions else "probes on the activations",
+        "directions": "known" if shared.known else "probes on the activations",
         **saebench_notes(metrics, _details(found.parents), _config(settings)),
     }
     result = {
@@ -120,17 +120,21 @@ def measure(case: Case, settings: dict[str, Any], progress: Progress) -> Measure
 
 
 class _Shared:
-    """What all runs over a slice share: units, halves, who is whose child, known directions."""
+    """What all runs over a slice share: units, halves, who is whose child, the parents' directions."""
 
-    def __init__(self, units: Units, first: np.ndarray, children: dict[int, list[int]], known: dict) -> None:
+    def __init__(
+        self, units: Units, first: np.ndarray, children: dict[int, list[int]], directions: dict[int, Direction]
+    ) -> None:
         self.units, self.first, self.second = units, first, ~first
-        self.children, self.directions = children, known
+        self.children, self.directions = children, directions
+        self.known = any(one.known for one in directions.values())
 
 
 @lru_cache(maxsize=2)
 def _shared(piece: Slice, columns: tuple[str, ...], least: int, most_parents: int, seed: int) -> _Shared:
     from sae.analysis.active_examples import halves
     from sae.analysis.label_columns import Limits
+    from sae.evaluation.probing.absorption import direction_of
     from sae.evaluation.probing.hierarchy import implications
 
     limits = Limits(least_examples=least, lowest_rate=0.0, highest_rate=0.95, most_values=5000, rare_first=True)
@@ -152,7 +156,11 @@ def _shared(piece: Slice, columns: tuple[str, ...], least: int, most_parents: in
     total = on_each.sum(axis=0)
     chosen = sorted(sorted(children, key=lambda parent: (-total[parent], parent))[:most_parents])
     children = {parent: children[parent] for parent in chosen}
-    return _Shared(units, first, children, _known_directions(piece, units, chosen))
+    known = _known_directions(piece, units, chosen)
+    directions = {
+        parent: direction_of(units.x, units.having(parent), first, units.group, known.get(parent)) for parent in chosen
+    }
+    return _Shared(units, first, children, directions)
 
 
 def _known_directions(piece: Slice, units: Units, parents: list[int]) -> dict[int, np.ndarray]:

@@ -70,10 +70,25 @@ class Absorption:
     sums: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """A parent in the activations.
+
+    Attributes:
+        u: [d_in], of any length.
+        score: [n], positive where the parent is seen in x.
+        known: whether it is the planted one, or the weights of a probe.
+    """
+
+    u: np.ndarray
+    score: np.ndarray
+    known: bool
+
+
 def absorption(
     units: Units,
     children: dict[int, list[int]],
-    directions: dict[int, np.ndarray],
+    directions: dict[int, Direction],
     *,
     random_features: int = 20,
     seed: int = 0,
@@ -83,8 +98,7 @@ def absorption(
 
     Args:
         children: labels below each parent.
-        directions: [d_in], known ones by parent; of others the weights of a logistic regression on x of the first
-            half take their place.
+        directions: of every parent (`direction_of`), the same for all SAEs.
         random_features: how many living latents, drawn with the seed, take the parent latent's place for the null.
 
     Returns:
@@ -126,7 +140,7 @@ def absorption(
         any_on = np.zeros(len(there), bool)
         for one in splits:
             any_on |= _fires(turned, one)
-        direction, probe = _direction(units, there, directions.get(parent))
+        direction, probe = directions[parent].u, directions[parent].score
         null = generator.choice(living, min(random_features, len(living)), replace=False)
         at = np.flatnonzero(rows["n"] & (probe > 0))
         parts = scores(units, at, direction, splits, [np.array([one]) for one in null])
@@ -154,7 +168,7 @@ def absorption(
                 "split_features": " ".join(map(str, splits)),
                 "num_latents_with_children": len(every),
                 "union_f1": _agreement(any_on & units.second, held)["f1"],
-                "direction": "known" if parent in directions else "probe",
+                "direction": "known" if directions[parent].known else "probe",
                 "probe_f1": _agreement((probe > 0) & units.second, held)["f1"],
                 "num_probe_true_positives": len(at),
                 **{
@@ -240,24 +254,27 @@ def _splits(turned: csr_matrix, label: np.ndarray, among: np.ndarray, first: int
     return chosen
 
 
-def _direction(units: Units, there: np.ndarray, known: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """The parent's direction [d_in], and a score [n] that is positive where the parent is seen in x.
+def direction_of(
+    x: np.ndarray, there: np.ndarray, first: np.ndarray, group: np.ndarray, known: np.ndarray | None
+) -> Direction:
+    """Where the parent is in x: along a known direction with the threshold of the largest F1 on the first half, else by
+    a logistic regression on that half.
 
-    Along a known direction the threshold is that of the largest F1 on the first half.
+    Args:
+        x: [n, d_in]. there, first: bool [n]. group: int [n]. known: [d_in].
     """
     if known is None:
-        inside = np.flatnonzero(units.first)
-        folds = [inside_fold(units.group[inside], number) for number in range(3)]
-        w, _ = chosen_fit(np.asarray(units.x[inside], np.float64), there[inside], folds)
-        return w[:-1], units.x @ w[:-1] + w[-1]
-    along = np.asarray(units.x @ known, np.float64)
-    inside, truth = along[units.first], there[units.first]
+        inside = np.flatnonzero(first)
+        w, _ = chosen_fit(np.asarray(x[inside], np.float64), there[inside], [inside_fold(group[inside], 0)])
+        return Direction(w[:-1], x @ w[:-1] + w[-1], False)
+    along = np.asarray(x @ known, np.float64)
+    inside, truth = along[first], there[first]
     order = np.argsort(-inside, kind="stable")
     true = np.cumsum(truth[order])
     f1 = 2 * true / (np.arange(1, len(order) + 1) + truth.sum())
     last = int(f1.argmax())
     low = inside[order[last + 1]] if last + 1 < len(order) else inside[order[last]] - 1
-    return np.asarray(known, np.float64), along - (inside[order[last]] + low) / 2
+    return Direction(np.asarray(known, np.float64), along - (inside[order[last]] + low) / 2, True)
 
 
 def inside_fold(group: np.ndarray, number: int, folds: int = 3) -> np.ndarray:

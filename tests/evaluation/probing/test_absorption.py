@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csc_matrix, csr_matrix
 
-from sae.evaluation.probing.absorption import Units, absorption
+from sae.evaluation.probing.absorption import Absorption, Units, direction_of
+from sae.evaluation.probing.absorption import absorption as absorption_of
 from sae.evaluation.probing.absorption_scores import of_rows
 from sae.evaluation.probing.hierarchy import implications
 
@@ -39,6 +40,14 @@ def made(silent: float, *, seed: int = 0) -> tuple[Units, np.ndarray, np.ndarray
         names=["parent", "child"], group=np.arange(N) // 2, first=np.arange(N) % 2 == 0, second=np.arange(N) % 2 == 1,
     )  # fmt: skip
     return units, child, quiet
+
+
+def absorption(units: Units, children: dict, known: dict, **settings: int) -> Absorption:
+    directions = {
+        parent: direction_of(units.x, units.has(parent), units.first, units.group, known.get(parent))
+        for parent in children
+    }
+    return absorption_of(units, children, directions, **settings)
 
 
 @pytest.mark.parametrize("silent", [0.0, 0.5, 1.0])
