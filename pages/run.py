@@ -10,6 +10,7 @@ VIEWS = {
     "overview": "Overview",
     "activity": "Activity",
     "geometry": "Decoder and death",
+    "evaluations": "Evaluations",
     "configuration": "Configuration",
 }
 

@@ -43,7 +43,7 @@ def show(workspace: Workspace, kind: Measurement, first: DeltaGenerator, pick_de
         st.caption("None of its runs is finished yet.")
         return
     try:
-        settings = _settings(kind)
+        settings = settings_fields(kind)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             with st.container(width=320):
                 name = pick_text("Name", name="name", default=train_form.free_name(workspace, source.name, kind))
@@ -64,7 +64,7 @@ def show(workspace: Workspace, kind: Measurement, first: DeltaGenerator, pick_de
         page.show_error(str(error))
 
 
-def _settings(kind: Measurement) -> dict[str, Any]:
+def settings_fields(kind: Measurement) -> dict[str, Any]:
     """A field for each setting."""
     found: dict[str, Any] = {}
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -9,7 +9,7 @@ import streamlit as st
 
 from sae.common.errors import UserError
 from sae.figures.style import metric_title
-from sae.ui import empty, loaded, page, patched_view, reproduce
+from sae.ui import empty, evaluations_view, loaded, page, patched_view, reproduce
 from sae.ui.panel import chart, figure_panel, table_panel
 from sae.ui.tables import as_shown
 from sae.ui.thought_words import trained_on
@@ -27,6 +27,9 @@ EVERY = 2.0  # s between looks at a run in training
 
 def show(view: str, run: RunFolder, split: str) -> None:
     """Draw one view of a finished run."""
+    if view == "evaluations":
+        evaluations_view.show(page.workspace(), run)
+        return
     views = {"overview": overview, "activity": activity, "geometry": geometry, "configuration": configuration}
     views[view](run, split)
 
