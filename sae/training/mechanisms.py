@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sae.common.errors import UserError
 from sae.models.base import SAE
 from sae.objectives.adaptive_l1 import AdaptiveL1
 from sae.objectives.mechanism import Features, Mechanism, Seen
@@ -30,7 +31,11 @@ STABILITY_WINDOW = 100  # steps between sets of pairs that are compared, or a fi
 class MechanismsTrainer(AutogradTrainer):
     """One run of any architecture, with the mechanisms that its configuration switches on.
 
-    A subclass says in `forward` what is decoded and lost; the penalties come on top.
+    A subclass says in `forward` what is decoded and lost; the penalties come on top. Products are in float32, whatever
+    `precision` says.
+
+    Raises:
+        UserError: for mechanisms on a device without float64.
     """
 
     def __init__(self, config: MechanismsConfig, rows: Rows, model: SAE, clip_norm: float = 0.0) -> None:
@@ -41,6 +46,8 @@ class MechanismsTrainer(AutogradTrainer):
             generator = torch.Generator().manual_seed(config.seed)
             inhibition.order.copy_(torch.randperm(config.d_sae, generator=generator))
         self.mechanisms = mechanisms_of(config, self.total_steps, model, self.device)
+        if self.mechanisms and self.device.type == "mps":
+            raise UserError("mechanisms of training need float64, which Apple's GPU does not have: take --device cpu")
         names = ("W_enc", "b_enc", "W_dec")
         states = {name: self._optimizer.state[self.parameters[name]] for name in names}
         self.features = Features(
@@ -49,7 +56,7 @@ class MechanismsTrainer(AutogradTrainer):
         )
         # of the last step: objective, L1 norm, its coefficient, active features a row, share of them that is damped
         self._last = torch.zeros(5, device=self.device)
-        self._damped = torch.zeros(1, dtype=torch.float64, device=self.device)
+        self._damped = torch.zeros(1, dtype=torch.int64, device=self.device)
 
     def forward(self, x: Tensor) -> Outcome:
         """Loss without penalties, reconstruction and code of rows as training sees them [B, d_in]."""
@@ -81,7 +88,7 @@ class MechanismsTrainer(AutogradTrainer):
             damped = torch.zeros_like(loss)
             if self.model.inhibition is not None:
                 count = self.model.inhibition.last_damped
-                self._damped += count
+                self._damped += count.long()
                 damped = count / torch.count_nonzero(code).clamp_min(1)
             self._last = torch.stack([loss.detach(), norms.detach(), torch.full_like(damped, coefficient), l0, damped])
         return Outcome(loss, reconstruction, code)
@@ -165,7 +172,7 @@ def mechanisms_of(config: MechanismsConfig, total_steps: int, model: SAE, device
         found["ortsae"] = OrtSAE(config.ortsae_weight, config.ortsae_chunk, config.ortsae_every, seed)
     if config.adaptive_l1:
         bounds = (config.adaptive_l1_min, config.adaptive_l1_max)
-        target, momentum = config.adaptive_l1_target, config.adaptive_l1_momentum
+        target, momentum = config.adaptive_l1_target or config.k / d_sae, config.adaptive_l1_momentum
         found["l1"] = AdaptiveL1(config.l1_coefficient, target, momentum, bounds, literal)
     if config.inhibition == "adaptive":
         assert model.inhibition is not None
