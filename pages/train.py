@@ -1,6 +1,7 @@
 """Train: which activations, which experiment, which device, at what cost; then watch the grid fill."""
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from sae.capture.store import Activations
 from sae.common.errors import UserError
 from sae.experiments import KINDS, MEASUREMENTS
 from sae.experiments.plan import SLICE_FACTORS, Kind, Plan, seed_values
-from sae.experiments.presets import DESCRIPTIONS, PRESETS
+from sae.experiments.recipes import Recipe
 from sae.ui import address, empty, jobs_view, measure_form, page, role, train_form
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.devices import devices
@@ -63,7 +64,7 @@ def new_experiment() -> None:
     )
     try:
         factors = pick_factors(kind, activations)
-        changed = pick_settings(kind, factors.get("preset", []))
+        changed = pick_settings(kind, factors)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             with st.container(width=320):
                 name = pick_text("Name", name="name", default=train_form.free_name(workspace, activations.name, kind))
@@ -94,10 +95,10 @@ def pick_factors(kind: Kind, activations: Activations) -> dict[str, list[Any]]:
                 with st.container(width=280):
                     chosen = pick_many(title, here, name=f"{factor.name}s", placeholder="all")
                 found[factor.name] = [value for value in here if value in chosen] or here
-            elif factor.name == "preset":
-                with st.container(width=280):
-                    found["preset"] = pick_many(
-                        "Recipes", list(PRESETS), name="preset", default=factor.default, help=_recipes()
+            elif recipes := kind.recipes.get(factor.name):
+                with st.container(width=280 if len(factor.default) == 1 else "stretch"):
+                    found[factor.name] = pick_many(
+                        f"{title}s", list(recipes), name=factor.name, default=factor.default, help=_meanings(recipes)
                     )
             elif factor.name == "seed":
                 with st.container(width=110):
@@ -129,11 +130,11 @@ def pick_factors(kind: Kind, activations: Activations) -> dict[str, list[Any]]:
     return found
 
 
-def _recipes() -> str:
-    return "\n".join(f"- `{name}`: {DESCRIPTIONS[name]}" for name in PRESETS)
+def _meanings(recipes: Mapping[str, Recipe]) -> str:
+    return "\n".join(f"- `{name}`: {one.meaning}" for name, one in recipes.items())
 
 
-def pick_settings(kind: Kind, presets: list[str]) -> dict[str, Any]:
+def pick_settings(kind: Kind, factors: Mapping[str, list[Any]]) -> dict[str, Any]:
     """Settings that differ from the recipes' or the experiment's, and under a fold what the runs are trained with."""
     offered = train_form.settable(kind)
     changed: dict[str, Any] = {}
@@ -157,7 +158,7 @@ def pick_settings(kind: Kind, presets: list[str]) -> dict[str, Any]:
                             changed[name] = pick_text(
                                 label, name=key, default=f"{setting.default:g}", help=setting.meaning or None
                             )
-        st.dataframe(train_form.settings_table(kind, presets, changed), hide_index=True, height=240)
+        st.dataframe(train_form.settings_table(kind, factors, changed), hide_index=True, height=240)
     return changed
 
 

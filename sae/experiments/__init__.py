@@ -12,6 +12,7 @@ from sae.experiments.error_prediction import ERROR_PREDICTION
 from sae.experiments.first_letter import FIRST_LETTER
 from sae.experiments.layer_position_sweep import LAYER_POSITION_SWEEP
 from sae.experiments.measurement import Measurement
+from sae.experiments.orthogonality import ORTHOGONALITY_KINDS
 from sae.experiments.patching import PATCHING
 from sae.experiments.plan import Kind
 from sae.experiments.scr import SCR
@@ -21,7 +22,7 @@ from sae.experiments.topk_grid import TOPK_GRID
 from sae.experiments.tpp import TPP
 
 #: Experiments that train SAEs.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, *COSINE)}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, *COSINE, *ORTHOGONALITY_KINDS)}
 #: Experiments that measure the SAEs of others.
 MEASUREMENTS: dict[str, Measurement] = {
     kind.name: kind

@@ -33,6 +33,13 @@ ABSORPTION = Measurement(
         "seed": "of the halves, the random features and the bootstrap",
     },
     measure="sae.experiments.absorption:measure",
+    of_run=(
+        "absorption_rate",
+        "absorption_rate_random",
+        "mean_absorption_fraction_score",
+        "mean_full_absorption_score",
+        "mean_num_split_features",
+    ),
 )
 #: SAEBench's name of a mean over parents, and the column of the table that it is the mean of.
 _MEANS = {

@@ -41,6 +41,7 @@ CORE = Measurement(
         "seed": "of the texts drawn and the bootstrap",
     },
     measure="sae.experiments.core:measure",
+    of_run=("kl_score_mean", "ce_score_mean"),
 )
 TOKENS = ("captured", "all", "last")
 

@@ -17,12 +17,13 @@ from sae.common.memory import free_memory
 from sae.common.progress import Progress
 from sae.evaluation.binary_codes import binary_metrics, row_figures
 from sae.evaluation.reconstruction import Codes, encode_rows, ev_interval, split_metrics
+from sae.evaluation.redundancy import redundancy
 from sae.experiments.data import Data
 from sae.experiments.plan import Plan, RunPlan
 from sae.models.base import SAE
 from sae.models.binary import Binary
 from sae.training.data_parallel import lead
-from sae.training.group import build, groups
+from sae.training.group import build, groups, is_plain_topk
 from sae.training.loop import step_through
 from sae.training.probe import run_bytes
 from sae.training.streamed_rows import RESIDENT_SHARE
@@ -209,6 +210,7 @@ def _measured(run: RunPlan, trained: Trained, data: Data, folder: Path) -> Resul
         train_seconds=trained.seconds,
         before=trained.seconds,
         folder=folder,
+        with_redundancy=not is_plain_topk(run.config) and not isinstance(trained.model, Binary),
     )
 
 
@@ -222,12 +224,14 @@ def measure(
     train_seconds: float = 0.0,
     before: float = 0.0,
     folder: Path | None = None,
+    with_redundancy: bool = False,
 ) -> Result:
     """Codes of every row, metrics by split, bootstrap intervals and baselines of an SAE on `data`.
 
     Args:
         before: seconds spent on the SAE so far.
         folder: for codes that are larger than memory should hold; see `encode_rows`.
+        with_redundancy: also `sae.evaluation.redundancy`, of each split.
 
     Raises:
         UserError: if the SAE takes rows of another width.
@@ -240,6 +244,10 @@ def measure(
     metrics = split_metrics(codes, errors, data.splits, model.d_in, model.d_sae)
     if isinstance(model, Binary):
         _add_binary_metrics(metrics, model, codes, data)
+    if with_redundancy:
+        for name in metrics:
+            rows = data.splits.get(name, np.arange(len(codes.indptr) - 1))
+            metrics[name] |= redundancy(codes, rows, model.W_dec.detach().cpu())
     intervals = {
         name: {"ev_total": ev_interval(errors.squared_error[rows], errors.squared_spread[rows], data.examples[rows])}
         for name, rows in data.splits.items()

@@ -8,4 +8,5 @@ LAYER_POSITION_SWEEP = Kind(
     title="Layer and position sweep",
     question="At which layers and thoughts do sparse features explain the activations, and where do they die?",
     factors=(Factor("layer", (), "layers"), Factor("position", (), "positions"), *TOPK_GRID.factors),
+    recipes=TOPK_GRID.recipes,
 )

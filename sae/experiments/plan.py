@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sae.common.errors import UserError
-from sae.experiments.presets import preset
-from sae.training.config import TrainingConfig, from_settings
+from sae.experiments.recipes import Recipe, recipe
+from sae.training.config import TrainingConfig, config_class, from_settings
 from sae.training.mechanisms_config import OFF
 
 MAX_RUNS = 20_000
@@ -23,7 +23,7 @@ LATER_SETTINGS = {"precision": "float32", "chunk_rows": 0, **OFF}
 
 @dataclass(frozen=True)
 class Factor:
-    """Something an experiment varies: `preset`, a training setting, or `layer` and `position` of what is trained on."""
+    """Something an experiment varies: recipes, a training setting, or `layer` and `position` of what is trained on."""
 
     name: str
     default: tuple[Any, ...]
@@ -46,6 +46,8 @@ class Kind:
     """Values of factors of the cell that the others are compared with, where it is an ablation."""
     matched: str = ""
     """A metric of cost at which cells are compared by interpolation, where equal factors would not be fair."""
+    recipes: dict[str, dict[str, Recipe]] = field(default_factory=dict)
+    """Factors whose values are whole sets of settings: those, by factor and value."""
     known: str = ""
     """What is known of the source that it goes back to, and what is our reading: a line for people."""
 
@@ -131,7 +133,7 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
     """Cross the factors of `spec` (the kind's defaults where it names none) into runs.
 
     A setting is looked up in this order, the last one found winning: the training defaults, the kind's, the
-    preset's, the user's `settings`, the factors.
+    recipe's, the user's `settings`, the factors.
 
     Raises:
         UserError: for an unknown factor or setting, an empty list, a value out of range (K > d_sae names the cell), or
@@ -155,14 +157,24 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
     runs = []
     for combination in itertools.product(*factors.values()):
         cell = dict(zip(factors, combination, strict=True))
-        settings = {**kind.settings, **preset(cell["preset"])} if "preset" in cell else dict(kind.settings)
-        trained = {name: value for name, value in cell.items() if name not in ("preset", *SLICE_FACTORS)}
-        config = from_settings({**settings, **spec.settings, **trained})
+        settings = dict(kind.settings)
+        for name, recipes in kind.recipes.items():
+            settings |= recipe(name, recipes, cell[name])
+        trained = {name: value for name, value in cell.items() if name not in (*kind.recipes, *SLICE_FACTORS)}
+        config = from_settings({**settings, **_known(spec.settings, settings, kind), **trained})
         cell |= {name: getattr(config, name) for name in trained}
         place = {name: cell.get(name, getattr(spec, name)) for name in SLICE_FACTORS}
         runs.append(RunPlan(_run_id(kind, spec, cell, config), cell, config, **place))
     factors = {name: list(dict.fromkeys(run.factors[name] for run in runs)) for name in factors}
     return Plan(spec, factors, runs)
+
+
+def _known(given: dict[str, Any], settings: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """Those of the user's settings that this architecture has, where others of the same experiment have the rest."""
+    others = {recipe.settings.get("architecture") for recipes in kind.recipes.values() for recipe in recipes.values()}
+    elsewhere = {name for other in others - {None} for name in config_class(other).__dataclass_fields__}
+    mine = config_class(settings.get("architecture", "topk")).__dataclass_fields__
+    return {name: value for name, value in given.items() if name in mine or name not in elsewhere}
 
 
 def _run_id(kind: Kind, spec: Spec, cell: dict[str, Any], config: TrainingConfig) -> str:
@@ -172,7 +184,8 @@ def _run_id(kind: Kind, spec: Spec, cell: dict[str, Any], config: TrainingConfig
         [kind.name, spec.name, spec.activations, spec.layer, spec.position, cell, settings], sort_keys=True
     )
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    short = {"d_sae": "d", "seed": "s", "preset": "", "layer": "L", "position": "P", "alpha": "a", "rounding": ""}
+    short = {"d_sae": "d", "seed": "s", "layer": "L", "position": "P", "alpha": "a", "rounding": ""}
+    short |= dict.fromkeys(kind.recipes, "")
     short |= {"reconstruction_objective": "r-", "sparsity_objective": "p-"}
     words = [f"{short.get(name, name)}{value}" for name, value in cell.items()]
     return "-".join([*words, digest])[:80]

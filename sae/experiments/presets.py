@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sae.common.errors import UserError
+from sae.experiments.recipes import Recipe
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The default; docs/corrected.md shows what each part brings.
@@ -51,8 +51,4 @@ DESCRIPTIONS = {
 }
 
 
-def preset(name: str) -> dict[str, Any]:
-    """Settings of a preset. Raises UserError for an unknown one."""
-    if name not in PRESETS:
-        raise UserError(f"preset {name!r} is not known: take one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+RECIPES = {name: Recipe(settings, DESCRIPTIONS[name]) for name, settings in PRESETS.items()}

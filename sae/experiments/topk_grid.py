@@ -1,6 +1,7 @@
 """The TopK grid: quality against sparsity against feature death, over K and dictionary size."""
 
 from sae.experiments.plan import Factor, Kind
+from sae.experiments.presets import RECIPES
 
 TOPK_GRID = Kind(
     name="topk-grid",
@@ -12,4 +13,5 @@ TOPK_GRID = Kind(
         Factor("k", (5, 10, 20, 100), "K (active features a row)"),
         Factor("seed", (0,), "seed"),
     ),
+    recipes={"preset": RECIPES},
 )

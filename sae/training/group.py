@@ -37,7 +37,7 @@ def groups(
     """
     found: dict[object, list[int]] = {}
     for number, config in enumerate(configs):
-        alone = torch.device(device).type == "cpu" or not _is_plain_topk(config)
+        alone = torch.device(device).type == "cpu" or not is_plain_topk(config)
         alike = (dataclasses.replace(config, k=1), started[number] if started else 0)
         key = number if alone else alike
         found.setdefault(key, []).append(number)
@@ -52,7 +52,7 @@ def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | Non
     """
     from sae.training.data_parallel import DataParallelTrainer, processes
 
-    plain = [config for config in configs if isinstance(config, TopKConfig) and _is_plain_topk(config)]
+    plain = [config for config in configs if isinstance(config, TopKConfig) and is_plain_topk(config)]
     if processes() > 1:
         if not plain:
             raise UserError(
@@ -71,6 +71,6 @@ def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | Non
     return BatchedTrainer(plain, rows, principal)
 
 
-def _is_plain_topk(config: TrainingConfig) -> bool:
+def is_plain_topk(config: TrainingConfig) -> bool:
     """Whether the hand-written steps train it."""
     return config.architecture == "topk" and isinstance(config, TopKConfig) and not config.has_mechanisms

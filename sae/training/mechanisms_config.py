@@ -96,7 +96,7 @@ class MechanismsConfig(TrainingConfig):
     adaptive_l1: bool = False
     """Whether that weight moves so that `adaptive_l1_target` of the features are active."""
     adaptive_l1_target: float = 0.1
-    """Share of the features that is to be active on a row."""
+    """Share of the features that is to be active on a row; 0 stands for k / d_sae."""
     adaptive_l1_momentum: float = 0.99
     """How much of the running share is kept from step to step."""
     adaptive_l1_min: float = 0.01

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sae.models.base import SAE
 from sae.models.standard import Standard
+from sae.objectives.calibration import Calibration
 from sae.training.autograd import Outcome
 from sae.training.lengths import L1_WARMUP, LR_WARMUP, Length
 from sae.training.mechanisms import MechanismsTrainer
@@ -26,6 +27,11 @@ class StandardTrainer(MechanismsTrainer):
     def __init__(self, config: StandardConfig, rows: Rows, principal: Tensor | None = None) -> None:
         super().__init__(config, rows, initial_model(config, rows), config.clip_norm)
         self.config = config
+        self._calibration: Calibration | None = None
+        if config.calibrated:
+            warm = 0 if config.l1_warmup_steps < 0 else L1_WARMUP.of(config, self.total_steps)
+            self._calibration = Calibration(config.k, warm, self.total_steps)
+            self.mechanisms["calibration"] = self._calibration
 
     def forward(self, x: Tensor) -> Outcome:
         code = self.model.encode(x)
@@ -42,7 +48,8 @@ class StandardTrainer(MechanismsTrainer):
 
     @property
     def l1_coefficient(self) -> float:
-        return super().l1_coefficient * self._risen(L1_WARMUP, self.step_number)
+        factor = self._calibration.factor if self._calibration is not None else 1.0
+        return super().l1_coefficient * factor * self._risen(L1_WARMUP, self.step_number)
 
     def learning_rate(self, step: int) -> float:
         return super().learning_rate(step) * self._risen(LR_WARMUP, step)

@@ -21,8 +21,11 @@ class StandardConfig(MechanismsConfig):
 
     architecture: str = "standard"
     k: int = 20
-    """Training has no use for it: the penalty decides how many features are on. The cost shown before training counts
-    on so many."""
+    """Active features a row that `calibrated` aims at. Without that the penalty decides how many are on, and only the
+    cost shown before training counts on so many."""
+    calibrated: bool = False
+    """Whether the penalty is moved in training until `k` features are active on a row: `l1_coefficient` is where it
+    starts. For comparisons at equal L0."""
     version: str = "2023"
     """`2023` (Bricken et al.): decoder rows at unit norm, their radial gradient removed, penalty Σ f. `2024` (the
     update of April 2024): decoder rows of any norm, penalty Σ f_i ‖d_i‖."""
@@ -43,6 +46,8 @@ class StandardConfig(MechanismsConfig):
         super().__post_init__()
         if self.clip_norm < 0:
             raise UserError(f"clip_norm {self.clip_norm} must be at least 0")
+        if self.calibrated and not self.l1_coefficient > 0:
+            raise UserError("calibrated moves the penalty: set l1_coefficient above 0, where it starts")
         for name in ("l1_warmup_steps", "lr_warmup_steps"):
             if getattr(self, name) < -1:
                 raise UserError(f"{name} {getattr(self, name)} must be at least 0, or -1 for none")

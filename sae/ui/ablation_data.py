@@ -87,9 +87,12 @@ def metrics_of(kind: Kind, table: pd.DataFrame) -> list[str]:
     return [name for name in names if name in table and table[name].notna().any()]
 
 
+_OF_CHANCE = ("_null", "_random", "_shuffled")
+
+
 def compared(kind: Kind, table: pd.DataFrame) -> list[str]:
     """The metrics that levels are compared by: not those that say what chance or the mean gives."""
-    return [name for name in metrics_of(kind, table) if name != MEAN_PREDICTOR and not name.endswith("_null")]
+    return [name for name in metrics_of(kind, table) if name != MEAN_PREDICTOR and not name.endswith(_OF_CHANCE)]
 
 
 #: Values of factors that read badly as they stand.

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sae.figures.style import metric_kind, metric_title, number_text
-from sae.ui.metric_help import BINARY, CONCEPTS
+from sae.ui.metric_help import BINARY, CONCEPTS, EVALUATIONS
 from sae.workspace.measured_metrics import measured_metrics
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     **BINARY,
     **CONCEPTS,
+    **EVALUATIONS,
 }
 
 _NAMED = {"k": 0, "d_sae": 1, "preset": 3}  # places in a configuration's name; other factors stand at 2

@@ -1,4 +1,4 @@
-"""What metrics of sparse binary codes and of concepts mean: a line and a formula each, for the help of figures."""
+"""What metrics of codes, concepts and evaluations mean: a line and a formula each, for the help of figures."""
 
 from __future__ import annotations
 
@@ -75,4 +75,36 @@ CONCEPTS: dict[str, tuple[str, str]] = {
         "Correlation phi of being active over the same rows, Hungarian assignment, mean over living features.",
     ),
     "match_phi_null": ("The same with the other run's rows permuted.", "Mean of phi."),
+}
+
+_NEWEST = "Of the newest measurement of that kind, on its own held-out examples: docs/evaluations.md."
+EVALUATIONS: dict[str, tuple[str, str]] = {
+    "mean_abs_correlation": (
+        "How much features fire together, over all pairs; lower is less redundant.",
+        r"$$\overline{|r_{ij}|}$$, Pearson over the split's rows, at most 20,000 rows, zeros included.",
+    ),
+    "max_decoder_cosine_mean": (
+        "How near each living feature's decoder direction has a neighbour.",
+        r"$$\frac{1}{n}\sum_i \max_{j \ne i} \cos(d_i, d_j)$$",
+    ),
+    "kl_score_mean": (
+        "What the model does with the reconstruction in place of the state, against the training mean in its place.",
+        r"$$1 - KL_{SAE} / KL_{mean}$$ " + _NEWEST,
+    ),
+    "ce_score_mean": (
+        "The same for the cross-entropy of the next token.",
+        r"$$(CE_{mean} - CE_{SAE}) / (CE_{mean} - CE_{clean})$$ " + _NEWEST,
+    ),
+    "sae_top_1_test_accuracy": ("A logistic probe on the one feature that differs most.", "Balanced test. " + _NEWEST),
+    "sae_top_5_test_accuracy": ("A logistic probe on the five features that differ most.", "As for one. " + _NEWEST),
+    "sae_test_accuracy": ("A logistic probe on all features.", "Balanced test. " + _NEWEST),
+    "sae_test_accuracy_shuffled": ("The same with shuffled labels.", "Chance is one half."),
+    "absorption_rate": (
+        "Share of examples with parent and child where the parent's feature is off.",
+        r"$$P(f_{parent} = 0 \mid parent, child)$$, the feature by best F1 on the other half. docs/absorption.md.",
+    ),
+    "absorption_rate_random": ("The same of random living features.", "What being rare alone gives."),
+    "mean_absorption_fraction_score": ("How much of the parent's direction others carry.", "docs/absorption.md"),
+    "mean_full_absorption_score": ("Share where another feature carries the parent whole.", "docs/absorption.md"),
+    "mean_num_split_features": ("Features that together tell the parent.", "Each adds .03 to F1, ten at most."),
 }

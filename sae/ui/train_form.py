@@ -10,7 +10,7 @@ import streamlit as st
 
 from sae.common.errors import UserError
 from sae.experiments.plan import SLICE_FACTORS, Plan, Spec
-from sae.experiments.presets import PRESETS
+from sae.experiments.recipes import Recipe
 from sae.training.config import from_settings
 from sae.training.settings import Setting, settings
 from sae.ui import address, role
@@ -55,7 +55,7 @@ def _read(text: str, title: str, kind: Callable[[str], T], said: str) -> list[T]
 
 def choices_of(kind: Kind, factor: Factor) -> tuple[str, ...]:
     """What a factor of words may be; empty for one of numbers."""
-    if factor.name in SLICE_FACTORS or factor.name in ("preset", "seed"):
+    if factor.name in (*SLICE_FACTORS, *kind.recipes, "seed"):
         return ()
     return next((s.choices for s in settings(_architecture(kind)) if s.name == factor.name), ())
 
@@ -103,20 +103,28 @@ def settable(kind: Kind) -> dict[str, Setting]:
     return {s.name: s for s in settings(_architecture(kind)) if s.name not in factors and s.name != "architecture"}
 
 
-def settings_table(kind: Kind, presets: Sequence[str], changed: Mapping[str, Any]) -> pd.DataFrame:
+def settings_table(kind: Kind, chosen: Mapping[str, Sequence[Any]], changed: Mapping[str, Any]) -> pd.DataFrame:
     """What the runs are trained with, as the changes make it: a line a setting, a column a recipe where there are some.
 
     What a factor varies is not among the lines.
+
+    Args:
+        chosen: values of the factors.
     """
     import pandas as pd
 
     columns = {}
-    has_recipes = any(factor.name == "preset" for factor in kind.factors)
-    for name in (presets or ["corrected"]) if has_recipes else ["Value"]:
-        columns[name] = from_settings({**kind.settings, **PRESETS.get(name, {}), **changed})
+    for name in kind.recipes or [""]:
+        recipes = kind.recipes.get(name, {"Value": Recipe({}, "")})
+        for value in chosen.get(name) or recipes:
+            columns[value] = from_settings({**kind.settings, **recipes[value].settings, **changed})
     return pd.DataFrame(
         [
-            {"Setting": s.name, **{name: str(getattr(c, s.name)) for name, c in columns.items()}, "Meaning": s.meaning}
+            {
+                "Setting": s.name,
+                **{name: str(getattr(c, s.name, "–")) for name, c in columns.items()},
+                "Meaning": s.meaning,
+            }
             for s in settable(kind).values()
         ]
     )
