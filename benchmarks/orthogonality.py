@@ -92,7 +92,7 @@ def compared(d_sae: int, d_in: int, blocks: int, steps: int) -> list[dict[str, A
             added = statistics.median(a / b - 1 for a, b in zip(times[constraint], times["none"], strict=True))
             line = {"base": name, "d_sae": d_sae, "d_in": d_in, "l0": round(l0, 1), "constraint": constraint}
             found.append({**line, "step_ms": round(plain, 1), "added": round(added, 3)})
-            print(f"{name}, d_in {d_in}, {constraint}: {plain:.0f} ms, +{added:.1%}", file=sys.stderr, flush=True)
+            print(f"{name}, d_in {d_in}, {constraint}: {plain:.0f} ms, {added:+.1%}", file=sys.stderr, flush=True)
         del running
     return found
 
