@@ -133,7 +133,7 @@ def _words(
     for number, half in enumerate((words[:n_train], words[n_train:])):
         asked += prompts.prompts(half, half, settings["examples"], settings["template"], settings["seed"] + number)
     x = prompts.states(
-        model, layer, asked, lambda done: progress.update(0.7 * done / len(asked), 1, "reading words")
+        model, layer, asked, lambda done: progress.update(done, len(asked), "reading words")
     )  # fmt: skip
     letters = np.array([prompts.letter_of(word) for word in words])
     return x, letters, np.arange(len(words)) >= n_train
@@ -187,7 +187,7 @@ def _absorption(
 
     main, reached = main_features(
         codes[~test], letters[~test], codes[test], letters[test], jump=settings["f1_jump"], seed=settings["seed"],
-        tick=lambda letter: progress.update(0.7 + 0.3 * letter / 26, 1, "features of letters"),
+        tick=lambda letter: progress.update(letter, 26, "features of letters"),
     )  # fmt: skip
     decoder = case.model.W_dec.detach().cpu().numpy()
     scores = probe.scores(x)

@@ -16,6 +16,7 @@ from sae.ui.words import ago, count, plain, plural
 from sae.workspace import supervisor
 from sae.workspace.evaluations import (
     Evaluation,
+    evaluation_of,
     evaluations,
     kinds,
     settings_of,
@@ -90,10 +91,11 @@ def _line(workspace: Workspace, run: RunFolder, name: str, made: list[Evaluation
         with st.container(gap=None):
             st.markdown(f"**{plain(kinds()[name].title)}**")
             st.caption(plain(_state(made, job)))
-        if role.may_change() and job is None:
+        default = settings_of([name], {})
+        if role.may_change() and job is None and not evaluation_of(run, name, default[name]).done:
             st.button(
-                "Evaluate" if not made else "Again", key=f"evaluate_{name}", on_click=_start,
-                args=(workspace, run, name, {}), help="With its default settings; what is kept already stays.",
+                "Retry" if made and not made[0].done else "Evaluate", key=f"evaluate_{name}", on_click=_start,
+                args=(workspace, run, name, {}), help="With its default settings.",
             )  # fmt: skip
 
 
@@ -173,8 +175,8 @@ def _shown(run: RunFolder, one: Evaluation) -> None:
         table_panel(
             table, key=f"evaluation_{name}", title=name[:1].upper() + name[1:].replace("_", " "), height=260,
             meaning=f"The first {count(_LINES)} lines; downloads have all." if len(table) > _LINES else "",
-            n=plural(len(table), "line"), filename=f"{run.id}-{one.name}-{name}", reproduce=again,
-            shown=table.head(_LINES),
+            n=f"{count(len(table))} {plural(len(table), 'line')}", filename=f"{run.id}-{one.name}-{name}",
+            reproduce=again, shown=table.head(_LINES),
         )  # fmt: skip
 
 
@@ -211,7 +213,7 @@ def _ours(run: RunFolder, one: Evaluation, found: dict[str, Any], again: reprodu
         formula=_FORMULA if one.name == "core" else None, filename=f"{run.id}-{one.name}", reproduce=again,
         shown=table.assign(metric=[_TITLES.get(name) or metric_title(name) for name in names]), height=430,
         columns={
-            "metric": st.column_config.TextColumn("Metric", width=270),
+            "metric": st.column_config.TextColumn("Metric", width=215),
             "value": st.column_config.NumberColumn("Value", format="%.4g"),
             "low": st.column_config.NumberColumn("from", format="%.4g", help="95 % interval"),
             "high": st.column_config.NumberColumn("to", format="%.4g", help="95 % interval"),
@@ -223,7 +225,7 @@ def _n(one: Evaluation, found: dict[str, Any]) -> str:
     texts = one.notes.get("n_texts")
     unit = {"core": "states", "first-letter": "words"}.get(one.name, "rows")
     split = "" if found["split"] in ("table", "words", "all") else f"{found['split']} "
-    return f"{count(found['n'])} {split}{unit}" + (f" of {plural(texts, 'text')}" if texts else "")
+    return f"{count(found['n'])} {split}{unit}" + (f" of {count(texts)} {plural(texts, 'text')}" if texts else "")
 
 
 def _saebench(run: RunFolder, one: Evaluation, theirs: dict[str, Any], again: reproduce.Reproduce) -> None:
@@ -233,8 +235,8 @@ def _saebench(run: RunFolder, one: Evaluation, theirs: dict[str, Any], again: re
         {"metric": list(theirs), "value": [float(v) if v is not None else None for v in theirs.values()]}
     )
     table_panel(
-        table, key=f"evaluation_{one.name}_saebench", title="As SAEBench 0.6.0 computes them",
-        meaning="With its known faults, for comparison with published numbers.",
+        table, key=f"evaluation_{one.name}_saebench", title="SAEBench 0.6.0",
+        meaning="As its code computes them, known faults included, for comparison with published numbers.",
         filename=f"{run.id}-{one.name}-saebench",
         formula="explained_variance divides by nearly the mean squared norm, mse by the number of tokens of a batch; "
         "ablation is zeros. What differs from ours: docs/evaluations.md.", reproduce=again, height=390,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _LAST_RATE = 1e-5
+_STEPS = 8  # an epoch, at least
 
 
 class Probe(NamedTuple):
@@ -118,6 +119,8 @@ def main_features(
         return torch.from_numpy(train_codes[numbers].toarray().astype(np.float32))
 
     width = train_codes.shape[1]
+    # With fewer words than SAEBench takes, batches of its size would leave too few steps to learn anything.
+    batch = min(batch, max(1, len(train_letters) // _STEPS))
     probe = train(rows, width, train_letters, batch=batch, weight_decay=1e-6, l1=l1, seed=seed)
     by_feature = {"train": train_codes.tocsc(), "test": test_codes.tocsc()}
     chosen, reached = [], np.zeros(len(LETTERS))
