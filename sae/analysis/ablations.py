@@ -93,6 +93,34 @@ def differences(
     return _with_q(lines, [*ablated, "metric"])
 
 
+def efficiency(table: pd.DataFrame, baseline: Mapping[str, Any], factors: Sequence[str], reduced: str) -> pd.DataFrame:
+    """What less of a metric costs each level, beside the baseline: in seconds and in explained variance.
+
+    Args:
+        table: with columns `seconds`, `ev_total` and `reduced`.
+        reduced: a metric of which less is better.
+
+    Returns:
+        A line a level: the ablated factors, reduction (baseline less level), seconds (further ones), ev_lost,
+        per_second and per_ev (NaN unless something is reduced and something is paid), n (seeds).
+    """
+    lines = differences(table, baseline, factors, [reduced, "seconds", "ev_total"])
+    ablated = list(baseline)
+    found = []
+    for level, part in lines.groupby(ablated, sort=False):
+        by = part.set_index("metric")
+        reduction, seconds, lost = (
+            sign * float(by.at[name, "difference"]) for name, sign in ((reduced, -1), ("seconds", 1), ("ev_total", -1))
+        )
+        paid = {"per_second": seconds, "per_ev": lost}
+        ratios = {name: reduction / price if reduction > 0 and price > 0 else np.nan for name, price in paid.items()}
+        known = dict(zip(ablated, level, strict=True))
+        found.append(
+            {**known, "reduction": reduction, "seconds": seconds, "ev_lost": lost, **ratios, "n": int(by["n"].min())}
+        )
+    return pd.DataFrame(found, columns=[*ablated, "reduction", "seconds", "ev_lost", "per_second", "per_ev", "n"])
+
+
 def matched_differences(
     table: pd.DataFrame, baseline: Mapping[str, Any], factors: Sequence[str], metrics: Sequence[str], matched: str
 ) -> pd.DataFrame:

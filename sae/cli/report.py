@@ -13,7 +13,7 @@ from sae.common.progress import Console
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    text = "the grid report's files: state dicts, metrics, figures"
+    text = "the grid report's files (state dicts, metrics, figures), or the figures of an orthogonality experiment"
     one = commands.add_parser("report-files", parents=[common], help=text)
     one.add_argument("name", metavar="EXP")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or an earlier output")
@@ -29,13 +29,24 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def report_files(options: argparse.Namespace) -> None:
+    from sae.experiments import KINDS
+    from sae.workspace.ablation_files import write_ablation_files
     from sae.workspace.report_files import write_report_files
 
-    document = write_report_files(
-        workspace_of(options), options.name, options.out, preset=options.preset, seed=options.seed, progress=Console()
-    )
-    if document["figures_left_out"]:
-        print(f"the six figures were left out: {document['figures_left_out']}", file=sys.stderr)
+    workspace = workspace_of(options)
+    kind = KINDS.get(workspace.experiment(options.name).kind)
+    if kind is not None and kind.ablates:
+        if options.preset or options.seed is not None:
+            raise UserError("--preset and --seed choose runs of a grid: an ablation's figures are of all its levels")
+        document = write_ablation_files(workspace, options.name, options.out)
+        if document["figures_left_out"]:
+            print(f"the images were left out: {document['figures_left_out']}", file=sys.stderr)
+    else:
+        document = write_report_files(
+            workspace, options.name, options.out, preset=options.preset, seed=options.seed, progress=Console()
+        )
+        if document["figures_left_out"]:
+            print(f"the six figures were left out: {document['figures_left_out']}", file=sys.stderr)
     head = f"{len(document['files']) + 1} files in {document['folder']}"
     emit(options, document, "\n".join([head, *document["files"]]))
 

@@ -171,8 +171,9 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
 
 def _known(given: dict[str, Any], settings: dict[str, Any], kind: Kind) -> dict[str, Any]:
     """Those of the user's settings that this architecture has, where others of the same experiment have the rest."""
-    others = {recipe.settings.get("architecture") for recipes in kind.recipes.values() for recipe in recipes.values()}
-    elsewhere = {name for other in others - {None} for name in config_class(other).__dataclass_fields__}
+    recipes = [one for several in kind.recipes.values() for one in several.values()]
+    others = {str(one.settings["architecture"]) for one in recipes if "architecture" in one.settings}
+    elsewhere = {name for other in others for name in config_class(other).__dataclass_fields__}
     mine = config_class(settings.get("architecture", "topk")).__dataclass_fields__
     return {name: value for name, value in given.items() if name in mine or name not in elsewhere}
 

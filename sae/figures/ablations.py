@@ -132,6 +132,40 @@ def seed_bands(
     return figure
 
 
+def level_bars(table: pd.DataFrame, metric: str, *, theme: ThemeName = "light", height: int = HEIGHT) -> go.Figure:
+    """One metric of every level: means over seeds, with Student's interval over them.
+
+    Args:
+        table: name (of the level), mean, low, high (NaN with one seed), n (seeds).
+    """
+    t = theme_of(theme)
+    kind = metric_kind(metric)
+    figure = new_figure("", x_title=metric_title(metric), theme=theme, height=height)
+    good = table[np.isfinite(table["mean"].to_numpy(float))]
+    if not len(good):
+        return empty_note(figure, "No finished run has this yet", theme)
+    mean = good["mean"].to_numpy(float)
+    high, low = (np.nan_to_num(np.abs(good[name].to_numpy(float) - mean)) for name in ("high", "low"))
+    said = [
+        f"{number_text(value, kind)}"
+        + (f" ({number_text(a, kind)} to {number_text(b, kind)})" if np.isfinite(a) else "")
+        + f", {n} {'seed' if n == 1 else 'seeds'}"
+        for value, a, b, n in good[["mean", "low", "high", "n"]].itertuples(index=False)
+    ]
+    figure.add_trace(
+        go.Bar(
+            x=mean, y=good["name"].tolist(), orientation="h", marker={"color": t.bar}, customdata=said,
+            error_x={"type": "data", "symmetric": False, "array": high, "arrayminus": low, "color": t.ink,
+                     "thickness": 1.2, "width": 3, "visible": bool((high + low).any())},
+            hovertemplate="%{y}: %{customdata}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_xaxes(tickformat=tick_format(kind), rangemode="tozero")
+    figure.update_yaxes(type="category", autorange="reversed", ticks="")
+    figure.update_layout(showlegend=False)
+    return figure
+
+
 def trade_off(
     table: pd.DataFrame,
     *,

@@ -10,9 +10,10 @@ import pandas as pd
 import streamlit as st
 
 from sae.analysis import ablations, seed_bands
+from sae.figures.ablations import level_bars
 from sae.figures.ablations import seed_bands as band_figure
 from sae.figures.style import metric_kind, metric_title
-from sae.ui import ablation_data, grid_views, page, pickers
+from sae.ui import ablation_data, grid_data, grid_views, page, pickers
 from sae.ui.ablation_data import Shown, level_name
 from sae.ui.ablation_recipes import runs_recipe
 from sae.ui.panel import figure_panel, table_panel
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sae.workspace.runs import RunFolder
 
 HEIGHT = 380
+REDUNDANT = "mean_abs_correlation"
 MOST_BINS = 60
 _SEEDS = "Lines are means over seeds, bands go from the least to the most of them."
 _STABILITY = {
@@ -75,8 +77,14 @@ def _steadiness(shown: Shown, runs: Mapping[str, list[RunFolder]]) -> None:
     ]
     found = pd.DataFrame(lines)
     metrics = [name for name in (*_STABILITY, "diverged") if name in found and found[name].notna().any()]
-    if not metrics:
-        return
+    if metrics:
+        _steady(shown, runs, found, metrics)
+    acted = [name for name in found if name not in ("level", "seed", *_STABILITY, "diverged")]
+    if acted:
+        _acted(shown, runs, found, acted)
+
+
+def _steady(shown: Shown, runs: Mapping[str, list[RunFolder]], found: pd.DataFrame, metrics: list[str]) -> None:
     long = ablations.cells(found, ["level", "seed"], metrics)
     wide = long.pivot(index="level", columns="metric", values="mean").reindex(columns=metrics)
     wide = wide.reindex(list(runs)).dropna(how="all").reset_index()
@@ -91,6 +99,24 @@ def _steadiness(shown: Shown, runs: Mapping[str, list[RunFolder]]) -> None:
         filename=f"{shown.experiment.name}-stability",
         columns={"level": "Level"} | {
             name: st.column_config.NumberColumn(titles[name], format="%.3g") for name in metrics
+        },
+        reproduce=runs_recipe(shown, "", "{run.id: run.results['training'] for found in runs.values() "
+                              "for run in found if run.done}"),
+    )  # fmt: skip
+
+
+def _acted(shown: Shown, runs: Mapping[str, list[RunFolder]], found: pd.DataFrame, metrics: list[str]) -> None:
+    """What each level's mechanisms did, and the lengths that they had."""
+    long = ablations.cells(found, ["level", "seed"], metrics)
+    wide = long.pivot(index="level", columns="metric", values="mean").reindex(columns=metrics)
+    wide = wide.reindex(list(runs)).dropna(how="all").dropna(axis=1, how="all").reset_index()
+    table_panel(
+        wide, key="ablation_acted", title="How often each mechanism acted", n=_seeds(runs),
+        meaning="Means over seeds, of the whole training; windows and schedules in steps.",
+        formula="What each figure counts: docs/orthogonality.md. A level has no figure of what it does not do.",
+        filename=f"{shown.experiment.name}-acted",
+        columns={"level": "Level"} | {
+            name: st.column_config.NumberColumn(metric_title(name), format="%.4g") for name in wide if name != "level"
         },
         reproduce=runs_recipe(shown, "", "{run.id: run.results['training'] for found in runs.values() "
                               "for run in found if run.done}"),
@@ -154,6 +180,29 @@ def codes(shown: Shown, table: pd.DataFrame) -> None:
                 f'{{name: by_rank([densities(r, "{shown.split}") for r in found]) for name, found in runs.items()}}',
             ),
         )  # fmt: skip
+    correlations(shown, done)
+
+
+def correlations(shown: Shown, done: Mapping[str, list[RunFolder]]) -> None:
+    """How much the features of each level fire together; nothing for experiments that don't measure it."""
+    found = {
+        name: ablations.over_seeds([run.metrics[shown.split].get(REDUNDANT, np.nan) for run in seeds])
+        for name, seeds in done.items()
+    }
+    table = pd.DataFrame([{"name": name, **line} for name, line in found.items()])
+    if not np.isfinite(table["mean"].to_numpy(float)).any():
+        return
+    figure_panel(
+        level_bars(table, REDUNDANT, theme=page.theme(), height=max(240, 90 + 26 * len(table))), table,
+        key="ablation_correlations", title="How much features repeat each other",
+        meaning="Means over seeds with 95 % intervals.", formula=grid_data.METRICS[REDUNDANT][1],
+        n=f"{grid_views.n_words(shown.experiment, shown.split)}, {_seeds(done)}",
+        filename=f"{shown.experiment.name}-correlations-{shown.split}",
+        reproduce=runs_recipe(
+            shown, "", f'{{name: [run.metrics["{shown.split}"]["{REDUNDANT}"] for run in found if run.done] '
+            "for name, found in runs.items()}",
+        ),
+    )  # fmt: skip
 
 
 def _one_number(counts: list[np.ndarray]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
@@ -19,9 +19,18 @@ from sae.ui.panel import figure_panel, table_panel
 from sae.ui.words import number, plain, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 HEIGHT = 330  # px
+ABSORPTION = "absorption_rate"
+_EFFICIENCY = {
+    "reduction": "Reduction of the rate",
+    "seconds": "Further seconds",
+    "ev_lost": "EV lost",
+    "per_second": "Reduction per second",
+    "per_ev": "Reduction per EV",
+    "n": "Seeds",
+}
 # Metrics that say no more than the count does: at equal count they are equal.
 _OF_THE_COUNT = ("average_activation_count", "sparsity_deviation", "index_bits", "compression", "l0")
 _PAIRED = (
@@ -67,7 +76,9 @@ def verdict(shown: Shown, table: pd.DataFrame) -> None:
     if (lines["n"] > 0).any():
         if shown.kind.matched:
             _matched(shown, done)
+        _efficiency(shown, done)
         _listed(shown, lines, ablated)
+    _levels(shown)
 
 
 def _beside_mean(shown: Shown, done: pd.DataFrame) -> None:
@@ -77,6 +88,55 @@ def _beside_mean(shown: Shown, done: pd.DataFrame) -> None:
             f"Predicting the mean has a loss of {number(done[MEAN_PREDICTOR].mean())}; the cells shown have "
             f"{number(best.min())} to {number(best.max())}."
         )
+
+
+def _levels(shown: Shown) -> None:
+    """What stands behind the names of the levels, where they are recipes."""
+    for factor, recipes in shown.kind.recipes.items():
+        if factor not in shown.baseline:
+            continue
+        table = pd.DataFrame(
+            [
+                {"level": name, "meaning": recipes[name].meaning, "settings": _said(recipes[name].settings)}
+                for name in shown.experiment.factors[factor]
+            ]
+        )
+        table_panel(
+            table, key=f"ablation_levels_{factor}", title="What each level is", meaning="Settings beside the defaults.",
+            formula="Every setting and mechanism: docs/orthogonality.md.", n=f"{len(table)} levels", height=260,
+            columns={"level": "Level", "meaning": st.column_config.TextColumn("What it is", width="large"),
+                     "settings": st.column_config.TextColumn("Settings", width="large")},
+            filename=f"{shown.experiment.name}-levels",
+            reproduce=recipe(shown, "from sae.experiments import kind_of\n",
+                             f'kind_of("{shown.kind.name}").recipes["{factor}"]'),
+        )  # fmt: skip
+
+
+def _said(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items()) or "the defaults"
+
+
+def _efficiency(shown: Shown, done: pd.DataFrame) -> None:
+    """What less absorption costs, where absorption was measured."""
+    if ABSORPTION not in done or done[ABSORPTION].notna().sum() == 0:
+        return
+    lines = ablations.efficiency(done, shown.baseline, shown.factors, ABSORPTION)
+    lines.insert(0, "name", [level_name(dict(zip(shown.baseline, level, strict=True)))
+                             for level in lines[list(shown.baseline)].to_numpy()])  # fmt: skip
+    table_panel(
+        lines, key="ablation_efficiency", title="What less absorption costs",
+        meaning="Reduction of the absorption rate beside the baseline, and what was paid for it.",
+        formula="Reduction: the baseline's rate less the level's, paired by seed. Per second: over the further seconds "
+        "of training and measuring; per EV: over the explained variance that is lost. Empty where nothing is reduced, "
+        "or nothing is paid. At unequal L0 this compares different sparsities.",
+        n=_n_words(shown), height=260,
+        columns={"name": "Level"} | {
+            name: st.column_config.NumberColumn(title, format="%.4g") for name, title in _EFFICIENCY.items()
+        },
+        filename=f"{shown.experiment.name}-efficiency",
+        reproduce=recipe(shown, "from sae.analysis.ablations import efficiency\n",
+                         f"efficiency(done, {shown.baseline!r}, {shown.factors!r}, {ABSORPTION!r})"),
+    )  # fmt: skip
 
 
 def _listed(shown: Shown, lines: pd.DataFrame, ablated: Sequence[str]) -> None:
