@@ -20,6 +20,8 @@ from sae.common.progress import Silent
 from sae.experiments import MEASUREMENTS
 from sae.experiments.measurement import Case
 
+NO_MODEL: Any = None
+
 PLANTED = Hierarchy(rows=3000, d_in=24, concepts=10, parents=3, children=2, k=3, noise=0.0)
 
 
@@ -38,9 +40,9 @@ def case_of(folder: Path, absorbed: bool) -> tuple[Case, pd.DataFrame]:
         on = act[:, child] > 0
         act[on, 0] = 0
         rows[child] = (directions[child] + directions[0]) / np.sqrt(2)
-    model = SimpleNamespace(W_dec=torch.tensor(rows), b_dec=torch.zeros(24))
+    model: Any = SimpleNamespace(W_dec=torch.tensor(rows), b_dec=torch.zeros(24))
     codes = FeatureActivations.from_dense(act.astype(np.float32))
-    case = Case("run", {}, model, codes, activations.slice(), activations, lambda: None, "cpu")
+    case = Case("run", {}, model, codes, activations.slice(), activations, NO_MODEL, "cpu")
     return case, pd.DataFrame(act != 0, columns=words)
 
 
@@ -94,7 +96,7 @@ def test_an_ontologys_ancestors_are_a_hierarchy(tmp_path: Path) -> None:
     manifest.pop("planted_hierarchy")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     activations = type(case.activations).open(folder)
-    other = Case("run", {}, case.model, case.codes, activations.slice(), activations, lambda: None, "cpu")
+    other = Case("run", {}, case.model, case.codes, activations.slice(), activations, NO_MODEL, "cpu")
     found = measured(other, labels="ancestors", draws=20)
     assert found.notes["directions"] == "probes on the activations"
     line = found.tables["parents"].set_index("parent").loc["ancestors c0"]

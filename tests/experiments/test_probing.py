@@ -18,6 +18,8 @@ from sae.common.progress import Silent
 from sae.experiments import MEASUREMENTS
 from sae.experiments.measurement import Case
 
+NO_MODEL: Any = None
+
 N, D = 1200, 12
 COLOURS, SIZES = ["red", "green", "blue"], ["big", "small"]
 
@@ -42,9 +44,9 @@ def case_of(folder: Path) -> Case:
     )
     x = (act @ directions + 0.01 * generator.standard_normal((N, D))).astype(np.float32)
     activations = write_planted({"planted": {"by": "hand"}}, lambda: (x, examples), folder, name=folder.name)
-    model = SimpleNamespace(W_dec=torch.tensor(directions), b_dec=torch.zeros(D))
+    model: Any = SimpleNamespace(W_dec=torch.tensor(directions), b_dec=torch.zeros(D))
     codes = FeatureActivations.from_dense(act.astype(np.float32))
-    return Case("run", {}, model, codes, activations.slice(), activations, lambda: None, "cpu")
+    return Case("run", {}, model, codes, activations.slice(), activations, NO_MODEL, "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def made(silent: float, *, seed: int = 0) -> tuple[Units, np.ndarray, np.ndarray
     return units, child, quiet
 
 
-def absorption(units: Units, children: dict, known: dict, **settings: int) -> Absorption:
+def absorption(units: Units, children: dict, known: dict, **settings: Any) -> Absorption:
     directions = {
         parent: direction_of(units.x, units.has(parent), units.first, units.group, known.get(parent))
         for parent in children

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -109,7 +111,7 @@ def test_saebenchs_probe_is_torchs_adamw(sparse: bool) -> None:
     y = x[:, 0] + 0.5 * generator.standard_normal(90) > 0
     start = generator.standard_normal(7) * 0.1
     made = csr_matrix(x) if sparse else x
-    settings = {"rate": 1e-2, "epochs": 4, "batch": 20, "l1": 1e-3, "patience": 10, "seed": 3}
+    settings: dict[str, Any] = {"rate": 1e-2, "epochs": 4, "batch": 20, "l1": 1e-3, "patience": 10, "seed": 3}
     ours, accuracy = saebench_probe(made[:60], y[:60], made[60:], y[60:], start=start, **settings)
     order = np.random.default_rng(3)
     layer = torch.nn.Linear(6, 1).double()
@@ -117,7 +119,7 @@ def test_saebenchs_probe_is_torchs_adamw(sparse: bool) -> None:
         layer.weight.copy_(torch.tensor(start[None, :-1]))
         layer.bias.fill_(start[-1])
     optimizer = torch.optim.AdamW(layer.parameters(), lr=1e-2)
-    best, weights = 0.0, None
+    best, weights = 0.0, np.zeros(7)
     for _ in range(4):
         chosen = order.permutation(60)
         for first in range(0, 60, 20):
