@@ -67,7 +67,9 @@ def test_an_experiment_gives_its_numbers(trained: Workspace, repository: Path, m
     [
         (
             {"verdict": ["refuted"], "evidence": "its own numbers"},
-            {"all-pareto", "active-k100", "death-formula", "total-time"},
+            {"all-pareto", "active-k100", "death-formula", "total-time"}
+            | {"l2-range", "penalty-share", "schedule-end", "cosine-improved", "absorption-improved"}
+            | {"probing-improved", "reconstruction-kept", "steps", "tau-adapts", "protection"},
         ),
         ({"section": "4.1"}, {"recommended-agree", "guide-74", "guide-357", "guide-memory"}),
         ({"search": "magnitude, zero rest"}, {"magnitude"}),

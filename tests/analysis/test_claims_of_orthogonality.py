@@ -1,0 +1,55 @@
+"""The two notes on top-k orthogonality: their arithmetic, and that what they are held against exists."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sae.analysis import claims
+from sae.analysis.claims.documents import FOLDER
+from sae.analysis.claims.measured import Ablation, Measured
+from sae.experiments import KINDS
+
+NAMES = ("orthogonality-schedules", "orthogonality-mechanisms")
+DOCUMENTS = [claims.load(FOLDER / f"{name}.json") for name in NAMES]
+
+
+def test_every_measured_claim_names_a_level_and_a_metric_that_are_there():
+    for document in DOCUMENTS:
+        for claim in document.claims:
+            if claim.evidence == "measured":
+                kind = KINDS[claim.arguments["kind"]]
+                assert claim.arguments["kind"] in document.experiment_kinds
+                assert claim.arguments["metric"] in kind.metrics, claim.id
+                assert claim.arguments["level"]["mechanism"] in kind.recipes["mechanism"], claim.id
+
+
+def test_their_own_numbers():
+    found = claims.evaluate(DOCUMENTS).set_index("id")
+    assert not found.index.has_duplicates
+    assert float(found.loc["l2-range", "value"]) == pytest.approx(94.70 - 0.04 * 133 - 0.1 * 0.61, abs=0.05)
+    assert found.loc["l2-range", "verdict"] == "refuted"
+    assert float(found.loc["schedule-end", "value"]) == pytest.approx(0.001 + 0.004 * (1 - math.exp(-5)), abs=1e-6)
+    # A reconstruction of norm .26 at a cosine of .414: what is left of a unit vector.
+    x, y = np.array([1.0, 0.0]), 0.26 * np.array([0.414, math.sqrt(1 - 0.414**2)])
+    assert float(found.loc["reconstruction-kept", "value"]) == pytest.approx(((x - y) ** 2).sum(), abs=5e-4)
+    assert found.loc["steps", "verdict"] == "refuted" and found.loc["protection", "value"] == "0.25"
+    assert (found[found["evidence"] == "measured here"]["verdict"] == "not measured yet").all()
+
+
+def test_held_against_an_experiment():
+    kind = KINDS["orthogonality-matched"]
+    lines = [
+        {"mechanism": name, "d_sae": 64, "k": 8, "seed": seed, "mean_abs_correlation": value + 0.001 * seed}
+        for name, value in (("baseline", 0.05), ("pairs", 0.03), ("pruning", 0.08))
+        for seed in (0, 1, 2)
+    ]
+    runs = pd.DataFrame(lines)
+    factors = ("mechanism", "d_sae", "k", "seed")
+    ablation = Ablation("apart", kind.name, "validation", factors, dict(kind.baseline), kind.matched, runs)
+    measured = Measured("apart", "", "rows", {}, runs, ablations={kind.name: ablation})
+    found = claims.evaluate(DOCUMENTS, {name: measured for name in NAMES}).set_index("id")
+    assert found.loc["pairs-disentangle", "verdict"] == "reproduced"
+    assert found.loc["pruning", "verdict"] == "refuted"
+    assert found.loc["inhibition", "verdict"] == "not testable here"
