@@ -84,7 +84,9 @@ def test_a_task_that_fails_fails_its_job_with_its_line(filled: Workspace, superv
     configure(filled, "slurm", HERE)
     job = start_experiment(filled, sweep(d_sae=(32,)))
     rows = filled.activations_folder("rows") / "rows.parquet"
-    write_parquet(rows, pd.read_parquet(rows).assign(split="validation"))
+    table = pd.read_parquet(rows).assign(split="validation")
+    table.loc[0, "split"] = "train"  # with none, the job would not even hand out tasks
+    write_parquet(rows, table)
     supervisor(filled)
     until(lambda: not filled.jobs.get(job.id).active)
     found = filled.jobs.get(job.id)
