@@ -17,6 +17,7 @@ _TITLES = {
     ("topk", "float32"): "TopK SAE, float32 values",
     ("topk", "int8"): "TopK SAE, 8-bit values",
 }
+_ROUNDINGS = {"topk": "hard TopK"}
 _ON_AXES = ("d_sae", "k", "seed", "layer", "position")
 
 
@@ -64,7 +65,8 @@ def _title(at: dict[str, object], varied: list[str]) -> str:
     kind, method = str(at["architecture"]), str(at["method"])
     said = _TITLES.get((kind, method), f"{kind}, {method}")
     # the way of rounding is in the name of values already
-    more = [str(at[name]).replace("_", " ") if name == "rounding" else f"{name.replace('_', ' ')} {at[name]}"
+    more = [_ROUNDINGS.get(str(at[name]), str(at[name]).replace("_", " ")) if name == "rounding"
+            else f"{name.replace('_', ' ')} {at[name]}"
             for name in varied if not (name == "rounding" and method != "bits")]  # fmt: skip
     return ", ".join([said, *more])
 

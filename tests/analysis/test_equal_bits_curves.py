@@ -32,7 +32,7 @@ def table():
 
 
 def test_cells_of_several_seeds_are_means_with_students_t(table):
-    cell = table[table["method"] == "Binary code, topk"].iloc[0]
+    cell = table[table["method"] == "Binary code, hard TopK"].iloc[0]
     assert (cell["bits"], cell["seeds"], cell["recall"]) == (pytest.approx(101), 3, pytest.approx(0.6))
     half = t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
     assert (cell["recall_low"], cell["recall_high"]) == (pytest.approx(0.6 - half), pytest.approx(0.6 + half))
@@ -40,7 +40,7 @@ def test_cells_of_several_seeds_are_means_with_students_t(table):
 
 
 def test_methods_are_told_apart_and_one_seed_keeps_its_interval(table):
-    methods = {"Binary code, topk", "Binary code, pass through", "TopK strengths, 8 bits", PQ}
+    methods = {"Binary code, hard TopK", "Binary code, pass through", "TopK strengths, 8 bits", PQ}
     assert set(table["method"]) == methods | {"TopK SAE, 8-bit values"}
     one = table[table["method"] == "TopK SAE, 8-bit values"].iloc[0]
     assert (one["seeds"], one["recall_low"], one["recall_high"]) == (1, pytest.approx(0.55), pytest.approx(0.75))
