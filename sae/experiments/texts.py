@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sae.common.errors import UserError
+from sae.common.json_lines import json_lines
 
 if TYPE_CHECKING:
     from sae.experiments.measurement import Case
 
 #: Columns that hold a text, the first that is there.
 COLUMNS = ("text", "question")
-_LONGEST_LINE = 10_000_000
 
 
 def held_out_texts(case: Case) -> tuple[str, np.ndarray, list[str]]:
@@ -55,23 +54,11 @@ def read_texts(path: str) -> list[str]:
 
 def _jsonl(file: Path) -> list[str]:
     found = []
-    with open(file, "rb") as lines:
-        for number, line in enumerate(lines):
-            if not line.strip():
-                continue
-            where = f"line {number} of {file.name!r} (counted from 0)"
-            if len(line) > _LONGEST_LINE:
-                raise UserError(f"{where} is longer than {_LONGEST_LINE:,} bytes")
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{where} is not JSON ({error})") from None
-            text = (
-                next((record[name] for name in COLUMNS if name in record), None) if isinstance(record, dict) else None
-            )
-            if not isinstance(text, str) or not text.strip():
-                raise UserError(f"{where} has no {' or '.join(COLUMNS)} that is a text")
-            found.append(text)
+    for where, record in json_lines(file):
+        text = next((record[name] for name in COLUMNS if name in record), None) if isinstance(record, dict) else None
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"{where} has no {' or '.join(COLUMNS)} that is a text")
+        found.append(text)
     return found
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
+from sae.common.json_lines import json_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 2000, 500
 _ROWS_READ = 200_000
-_LONGEST_LINE = 10_000_000
 _HUB_TIMEOUT_SECONDS = 5
 
 
@@ -93,22 +92,12 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     records = []
-    with open(path, "rb") as file:
-        for number, line in enumerate(file):
-            if not line.strip():
-                continue
-            where = f"line {number} of {path.name!r} (counted from 0)"
-            if len(line) > _LONGEST_LINE:
-                raise UserError(f"{where} is longer than {_LONGEST_LINE:,} bytes")
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{where} is not JSON ({error})") from None
-            if not isinstance(record, dict) or not isinstance(record.get("text"), str) or not record["text"].strip():
-                raise UserError(f"{where} has no 'text' that is a text")
-            if record.get("label") is None:
-                raise UserError(f"{where} has no 'label'")
-            records.append({_name(key): value for key, value in record.items()})
+    for where, record in json_lines(path):
+        if not isinstance(record, dict) or not isinstance(record.get("text"), str) or not record["text"].strip():
+            raise UserError(f"{where} has no 'text' that is a text")
+        if record.get("label") is None:
+            raise UserError(f"{where} has no 'label'")
+        records.append({_name(key): value for key, value in record.items()})
     if not records:
         raise UserError(f"table {path.name!r} holds no text")
     return pd.DataFrame(records)
