@@ -17,19 +17,13 @@ from sae.experiments.measurement import Case
 from sae.experiments.texts import read_texts
 from sae.language_models.codi.model import Codi
 from sae.workspace import Workspace
-from tests.experiments.test_patching import LAYER, STEP, case_of, sae
+from tests.experiments.test_patching import LAYER, STEP, case_of, sae, thinking_codi
 from tests.workspace import thoughts
 
 
 @pytest.fixture(scope="module")
 def codi(tmp_path_factory: pytest.TempPathFactory) -> Codi:
-    made = thoughts.tiny_codi(tmp_path_factory.mktemp("codi") / "tiny-codi")
-    with torch.no_grad():
-        for weight in made.language_model.base_model.layers.parameters():
-            if weight.ndim > 1:
-                weight.mul_(4)  # so that a thought matters to the answer
-        made.projection.get_parameter("ln.weight").fill_(0.6)
-    return made
+    return thinking_codi(tmp_path_factory.mktemp("codi") / "tiny-codi")
 
 
 @pytest.fixture(scope="module")

@@ -26,15 +26,20 @@ LAYER, STEP = 0, 2
 SETTINGS = PATCHING.settings_of({"min_active": 4, "resamples": 200, "features": 6})
 
 
-@pytest.fixture(scope="module")
-def codi(tmp_path_factory: pytest.TempPathFactory) -> Codi:
-    made = thoughts.tiny_codi(tmp_path_factory.mktemp("codi") / "tiny-codi")
+def thinking_codi(folder: Path) -> Codi:
+    """A tiny CODI model to whose answers a thought matters."""
+    made = thoughts.tiny_codi(folder)
     with torch.no_grad():
         for weight in made.language_model.base_model.layers.parameters():
             if weight.ndim > 1:
-                weight.mul_(4)  # so that a thought matters to the answer
+                weight.mul_(4)
         made.projection.get_parameter("ln.weight").fill_(0.6)
     return made
+
+
+@pytest.fixture(scope="module")
+def codi(tmp_path_factory: pytest.TempPathFactory) -> Codi:
+    return thinking_codi(tmp_path_factory.mktemp("codi") / "tiny-codi")
 
 
 @pytest.fixture
