@@ -6,11 +6,9 @@ It encodes and decodes as a TopK; training sees reconstructions from the first m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
-
-from torch import Tensor
 
 from sae.common.errors import UserError
 from sae.models.topk import TopK
@@ -40,10 +38,3 @@ class Matryoshka(TopK):
 
     def hyperparameters(self) -> dict[str, Any]:
         return {**super().hyperparameters(), "prefixes": self.prefixes}
-
-    def nested_decode(self, code: Tensor) -> Iterator[Tensor]:
-        """Reconstructions [n, d_in] from the first m_1, m_2, ..., m_G features of codes [n, d_sae]."""
-        guess: Tensor = self.b_dec
-        for start, end in pairwise([0, *self.prefixes]):
-            guess = guess + code[:, start:end] @ self.W_dec[start:end]
-            yield guess

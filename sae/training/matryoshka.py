@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
 from sae.models.matryoshka import Matryoshka
+from sae.training.kernels.sparse_products import decoded
 from sae.training.topk_autograd import TopKAutogradTrainer
 from sae.training.topk_config import TopKConfig
 
@@ -20,5 +23,9 @@ class MatryoshkaTrainer(TopKAutogradTrainer):
         return Matryoshka(d_in, **config.model())
 
     def error(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
-        guesses = list(self.model.nested_decode(code))
-        return torch.stack([(x - guess).square().mean() for guess in guesses]).mean(), guesses[-1]
+        guess: Tensor = self.model.b_dec
+        errors = []
+        for start, end in pairwise([0, *self.model.prefixes]):
+            guess = guess + decoded(code[:, start:end], self.model.W_dec[start:end])
+            errors.append((x - guess).square().mean())
+        return torch.stack(errors).mean(), guess

@@ -9,6 +9,7 @@ from sae.models.base import SAE
 from sae.models.standard import Standard
 from sae.objectives.calibration import Calibration
 from sae.training.autograd import Outcome
+from sae.training.kernels.sparse_products import decoded, encoded
 from sae.training.lengths import L1_WARMUP, LR_WARMUP, Length
 from sae.training.mechanisms import MechanismsTrainer
 from sae.training.raw_rows import to_raw_rows
@@ -34,8 +35,10 @@ class StandardTrainer(MechanismsTrainer):
             self.mechanisms["calibration"] = self._calibration
 
     def forward(self, x: Tensor) -> Outcome:
-        code = self.model.encode(x)
-        guess = self.model.decode(code)
+        model = self.model
+        pre = encoded(x, model.b_dec if model.apply_b_dec_to_input else None, model.W_enc, model.b_enc)
+        code = model.inhibited(pre.relu())
+        guess = decoded(code, model.W_dec, model.b_dec)
         squares = (x - guess).square().sum(1)
         # The root has no slope at 0.
         loss = squares.mean() if self.config.loss == "squared" else squares.clamp_min(1e-24).sqrt().mean()

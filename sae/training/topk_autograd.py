@@ -9,6 +9,7 @@ from sae.models.base import SAE
 from sae.models.topk import TopK
 from sae.objectives.auxk import auxk
 from sae.training.autograd import Outcome
+from sae.training.kernels.sparse_products import decoded, encoded
 from sae.training.mechanisms import MechanismsTrainer
 from sae.training.raw_rows import to_raw_rows
 from sae.training.rows import Rows
@@ -42,19 +43,19 @@ class TopKAutogradTrainer(MechanismsTrainer):
 
     def error(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error per element that is minimised, and the reconstruction."""
-        guess = self.model.decode(code)
+        guess = decoded(code, self.model.W_dec, self.model.b_dec)
         return (x - guess).square().mean(), guess
 
     def forward(self, x: Tensor) -> Outcome:
-        seen = x - self.model.b_dec if self.config.subtract_b_dec else x
-        pre = torch.addmm(self.model.b_enc, seen, self.model.W_enc)
-        code = self.model.code_of(pre)
+        model = self.model
+        pre = encoded(x, model.b_dec if self.config.subtract_b_dec else None, model.W_enc, model.b_enc)
+        code = model.code_of(pre)
         error, guess = self.error(x, code)
         loss = error / self.unit
         if self.config.auxk_coefficient:
             dead = (self.rows_seen - self.last_fired[0] >= self.auxk_window).nonzero()[:, 0]
             if len(dead):
-                loss = loss + self._auxk(pre[:, dead], (x - guess).detach(), self.model.W_dec[dead])
+                loss = loss + self._auxk(pre[:, dead], (x - guess).detach(), model.W_dec[dead])
         return Outcome(loss, guess, code)
 
     def _auxk(self, pre: Tensor, residual: Tensor, W_dec: Tensor) -> Tensor:
