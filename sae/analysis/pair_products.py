@@ -29,7 +29,7 @@ def pair_blocks(
 
     `rows` replaces codes.feature_rows (a permutation's).
     """
-    from scipy.sparse import csc_matrix
+    from sae.analysis.pair_kernel import by_row, products_of
 
     need = max(min_support, 1)
     if min_expected:
@@ -37,26 +37,21 @@ def pair_blocks(
     kept = np.flatnonzero(codes.n_active >= need)  # no pair of a rarer feature can qualify
     if len(kept) < 2:
         return
-    parts = (codes.feature_values, codes.feature_rows if rows is None else rows, codes.feature_indptr)
-    values = csc_matrix(parts, shape=(codes.n_rows, codes.d_sae))[:, kept].astype(np.float64)
-    switch = values.copy()
-    switch.data = np.ones(values.nnz, np.int32)
+    place = np.full(codes.d_sae, -1, np.int64)
+    place[kept] = np.arange(len(kept))
+    entries = (codes.feature_indptr, codes.feature_rows if rows is None else rows, codes.feature_values)
+    sorted_rows = by_row(codes.n_rows, place, *entries)
     counts = codes.n_active[kept]
-    # only partners from the block on are multiplied: eight blocks spare nearly half of the work
-    step = max(1, min(BLOCK_ENTRIES // len(kept), max(256, -(-len(kept) // 8))))
+    step = max(1, BLOCK_ENTRIES // len(kept))
     for start in range(0, len(kept), step):
-        both = (switch[:, start : start + step].T @ switch[:, start:].tocsr()).tocsr()
-        products = (values[:, start : start + step].T @ values[:, start:].tocsr()).toarray()
+        stop = min(start + step, len(kept))
+        both, products = products_of(kept[start:stop], start, len(kept), entries, sorted_rows)
         if min_support:
-            a = np.repeat(np.arange(both.shape[0]), np.diff(both.indptr))
-            b, together = both.indices, both.data
-            chosen = (together >= min_support) & (b > a)
-            a, b, together = a[chosen], b[chosen], together[chosen]
+            a, b = np.nonzero(both >= min_support)
         else:
-            expected = np.outer(counts[start : start + step], counts[start:]) / codes.n_rows
+            expected = np.outer(counts[start:stop], counts[start:]) / codes.n_rows
             a, b = np.nonzero(np.triu(expected >= min_expected, 1))
-            together = both.toarray()[a, b]
-        yield kept[a + start], kept[b + start], together.astype(np.int64), products[a, b]
+        yield kept[a + start], kept[b + start], both[a, b], products[a, b]
 
 
 def pearson_of(codes: FeatureActivations, a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
