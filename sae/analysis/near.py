@@ -72,6 +72,16 @@ def weakest_selected(codes: FeatureActivations, x: np.ndarray, W_enc: np.ndarray
     return found
 
 
+def needed_by_row(codes: FeatureActivations, k: int | None) -> np.ndarray:
+    """float64 [n_rows]: the size of the weakest of a row's K winners; 0 where fewer fired, or where there is no K."""
+    needed = np.zeros(codes.n_rows)
+    if k is not None and codes.nnz:
+        full = np.diff(codes.row_indptr) >= k
+        smallest = np.minimum.reduceat(np.abs(codes.row_values), np.minimum(codes.row_indptr[:-1], codes.nnz - 1))
+        needed[full] = smallest[full]
+    return needed
+
+
 def nearness(
     codes: FeatureActivations,
     pre: np.ndarray,
@@ -91,12 +101,7 @@ def nearness(
     """
     if np.shape(pre) != (codes.n_rows,):
         raise UserError(f"pre-activations {np.shape(pre)} don't fit {codes.n_rows} rows")
-    needed = np.zeros(codes.n_rows) if weakest is None else weakest
-    if weakest is None and k is not None and codes.nnz:
-        counts = np.diff(codes.row_indptr)
-        full = counts >= k
-        smallest = np.minimum.reduceat(np.abs(codes.row_values), np.minimum(codes.row_indptr[:-1], codes.nnz - 1))
-        needed[full] = smallest[full]
+    needed = needed_by_row(codes, k) if weakest is None else weakest
     strength = np.asarray(pre, np.float64) if signed else np.abs(np.asarray(pre, np.float64))
     short = needed - strength
     if not len(short):
