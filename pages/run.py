@@ -9,7 +9,8 @@ from sae.ui import empty, page, pickers, run_picker, run_views
 VIEWS = {
     "overview": "Overview",
     "activity": "Activity",
-    "geometry": "Decoder and death",
+    "geometry": "Decoder",
+    "autopsy": "Dead features",
     "evaluations": "Evaluations",
     "configuration": "Configuration",
 }

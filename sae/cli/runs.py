@@ -1,4 +1,4 @@
-"""`run show | features | pairs | specificity | evaluate`."""
+"""`run show | features | pairs | specificity | autopsy | evaluate`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         ("features", features, "its features"),
         ("pairs", pairs, "its most correlated feature pairs"),
         ("specificity", specificity, "which label of the problems each feature goes with"),
+        ("autopsy", autopsy, "its dead features: when they died, how near they came to firing"),
     ):
         one = actions.add_parser(name, parents=[common], help=text)
         one.add_argument("id", metavar="RUN")
@@ -42,6 +43,18 @@ def features(options: argparse.Namespace) -> None:
 def pairs(options: argparse.Namespace) -> None:
     lines = workspace_of(options).run(options.id).pairs().head(options.limit).to_dict("records")
     emit(options, lines, table(lines, "no pair of features is active together often enough"))
+
+
+def autopsy(options: argparse.Namespace) -> None:
+    """Those that came nearest to firing first."""
+    from sae.workspace.autopsies import autopsy_of
+
+    workspace = workspace_of(options)
+    found = autopsy_of(workspace, workspace.run(options.id))
+    counts = ", ".join(f"{number:,} {fate}" for fate, number in found.fates.items()) or "no feature is dead"
+    lines = found.table.sort_values("short", kind="stable").head(options.limit).to_dict("records")
+    document = {"fates": found.fates, "rows": found.n_rows, "features": lines}
+    emit(options, document, f"{counts}; read on {found.n_rows:,} rows\n{table(lines, '')}")
 
 
 def specificity(options: argparse.Namespace) -> None:

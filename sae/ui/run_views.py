@@ -9,7 +9,7 @@ import streamlit as st
 
 from sae.common.errors import UserError
 from sae.figures.style import metric_title
-from sae.ui import empty, evaluations_view, loaded, page, patched_view, reproduce
+from sae.ui import autopsy_view, empty, evaluations_view, loaded, page, patched_view, reproduce
 from sae.ui.panel import chart, figure_panel, table_panel
 from sae.ui.tables import as_shown
 from sae.ui.thought_words import trained_on
@@ -27,8 +27,8 @@ EVERY = 2.0  # s between looks at a run in training
 
 def show(view: str, run: RunFolder, split: str) -> None:
     """Draw one view of a finished run."""
-    if view == "evaluations":
-        evaluations_view.show(page.workspace(), run)
+    if view in ("evaluations", "autopsy"):
+        {"evaluations": evaluations_view, "autopsy": autopsy_view}[view].show(page.workspace(), run)
         return
     views = {"overview": overview, "activity": activity, "geometry": geometry, "configuration": configuration}
     views[view](run, split)
@@ -282,14 +282,14 @@ def activity(run: RunFolder, split: str) -> None:
 
 
 def geometry(run: RunFolder, split: str) -> None:
-    """Where decoder directions point, and when the dead features died."""
+    """Where decoder directions point."""
     from sae.figures import activity as figures
     from sae.figures.columns import binned, column_histogram
 
     features = loaded.features(run)
     theme = page.theme()
     cosines = _cosines(str(run.folder), (run.folder / "weights.safetensors").stat().st_mtime_ns)
-    top, bottom = st.columns(2, gap="medium"), st.columns(2, gap="medium")
+    top = st.columns(2, gap="medium")
     binning = "from sae.figures.columns import binned, column_histogram\n\n"
     with top[0]:
         figure_panel(
@@ -321,57 +321,21 @@ def geometry(run: RunFolder, split: str) -> None:
                 'values = run.features.query("not dead")["max_decoder_cosine"]\n'
                 'column_histogram(binned(values), "max_decoder_cosine").show()'),
         )  # fmt: skip
-    with bottom[0]:
-        dead_features(run)
-    with bottom[1]:
-        columns = ["decoder_norm", "encoder_decoder_cosine", "max_decoder_cosine", "mean_activation", "max_activation"]
-        summary = living[columns].describe(percentiles=[0.05, 0.5, 0.95]).T.reset_index(names="column")
-        summary = summary.drop(columns=["count", "std"]).rename(columns={"50%": "median"})
-        summary["column"] = [metric_title(name) for name in summary["column"]]
-        table_panel(
-            summary, key="norms", title="Living features in numbers", n=f"{len(living):,} living features",
-            meaning="Length of decoder vectors, agreement of encoder and decoder, and activations.",
-            filename=f"{run.id}-feature-summary", height=215,
-            columns={"column": st.column_config.TextColumn("Of each feature", width=230)} | {
-                name: st.column_config.NumberColumn(title, format="%.3g", width=65) for name, title in (
-                    ("mean", "Mean"), ("min", "Least"), ("5%", "5 %"), ("median", "Median"), ("95%", "95 %"),
-                    ("max", "Most"))},
-            reproduce=reproduce.of_run(
-                run, f"run features {run.id} --json", 'run.features.query("not dead").describe()'
-            ),
-        )  # fmt: skip
-
-
-def dead_features(run: RunFolder) -> None:
-    """How many are dead, and when in training they were last active."""
-    from sae.figures.columns import binned, column_histogram
-
-    features = loaded.features(run)
-    dead = features[features["dead"]]
-    only_train = int((features["dead_train"] & ~features["dead"]).sum())
-    said = f"{count(len(dead))} of {count(len(features))} features are never active on any row"
-    said += f"; {count(only_train)} more only off the train rows." if only_train else "."
-    training = run.config.get("training")
-    if not len(dead) or "last_fired_row" not in features or not training:
-        st.markdown("**Dead features**")
-        st.caption(said if len(dead) else "No feature is dead.")
-        return
-    per_epoch = max(int(run.config["data"]["rows"].get("train", 0)), 1)
-    epochs = dead["last_fired_row"].to_numpy(float) / per_epoch
-    never = int((epochs == 0).sum())
-    table = binned(epochs[epochs > 0], low=0.0, high=float(training["epochs"]))
-    figure_panel(
-        column_histogram(
-            table, "epoch", title="When dead features were last active", x_title="Epoch of the last activation",
-            theme=page.theme(), height=HEIGHT,
-        ),
-        table, key="died", meaning=f"{said} {count(never)} of the dead were never active in training.",
-        formula="Rows seen in training when a feature that is dead at the end was last among those selected, divided "
-        "by the number of train rows.", n=f"{len(dead):,} dead features", filename=f"{run.id}-last-active",
+    columns = ["decoder_norm", "encoder_decoder_cosine", "max_decoder_cosine", "mean_activation", "max_activation"]
+    summary = living[columns].describe(percentiles=[0.05, 0.5, 0.95]).T.reset_index(names="column")
+    summary = summary.drop(columns=["count", "std"]).rename(columns={"50%": "median"})
+    summary["column"] = [metric_title(name) for name in summary["column"]]
+    table_panel(
+        summary, key="norms", title="Living features in numbers", n=f"{len(living):,} living features",
+        meaning="Length of decoder vectors, agreement of encoder and decoder, and activations.",
+        filename=f"{run.id}-feature-summary", height=215,
+        columns={"column": st.column_config.TextColumn("Of each feature", width=230)} | {
+            name: st.column_config.NumberColumn(title, format="%.3g", width=65) for name, title in (
+                ("mean", "Mean"), ("min", "Least"), ("5%", "5 %"), ("median", "Median"), ("95%", "95 %"),
+                ("max", "Most"))},
         reproduce=reproduce.of_run(
-            run, f"run features {run.id} --json", "from sae.figures.columns import binned, column_histogram\n\n"
-            'dead = run.features.query("dead and last_fired_row > 0")\n'
-            f'column_histogram(binned(dead["last_fired_row"] / {per_epoch}), "epoch").show()'),
+            run, f"run features {run.id} --json", 'run.features.query("not dead").describe()'
+        ),
     )  # fmt: skip
 
 

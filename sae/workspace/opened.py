@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sae.analysis.specificity import Specificity
     from sae.capture.store import Slice
     from sae.models.base import SAE
+    from sae.workspace.autopsies import Autopsy
     from sae.workspace.folder import Workspace
 
 
@@ -67,6 +68,13 @@ class OpenedRun:
         from sae.workspace.specificity import specificity_of
 
         return specificity_of(self.workspace, self.folder)
+
+    @cached_property
+    def autopsy(self) -> Autopsy:
+        """Dead and nearly dead features: `table`, `fates`, `n_rows`."""
+        from sae.workspace.autopsies import autopsy_of
+
+        return autopsy_of(self.workspace, self.folder)
 
     @cached_property
     def codes(self) -> FeatureActivations:

@@ -12,7 +12,7 @@ from plotly.basedatatypes import BaseFigure
 from sae.cli.main import main
 
 VIEWS: list[tuple[str, dict[str, str]]] = [
-    *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "configuration")),
+    *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "autopsy", "configuration")),
     ("features", {}),
     ("pairs", {}),
     *(("grid", {"view": view}) for view in ("heat-maps", "difference", "frontier", "configurations", "runs")),

@@ -7,7 +7,7 @@ import pytest
 from tests.pages.test_home import words
 from tests.workspace.results import fail
 
-VIEWS = ("overview", "activity", "geometry", "configuration")
+VIEWS = ("overview", "activity", "geometry", "autopsy", "configuration")
 
 
 @pytest.fixture
@@ -51,16 +51,43 @@ def test_the_most_active_features_with_their_example(open_page, results, run):
     assert table["text"].str.startswith("Ben b").all()
 
 
-@pytest.mark.parametrize(("view", "charts"), [("activity", 4), ("geometry", 3), ("configuration", 0)])
+@pytest.mark.parametrize(("view", "charts"), [("activity", 4), ("geometry", 2), ("configuration", 0)])
 def test_every_view_is_drawn(open_page, results, view, charts):
     runs = [r["id"] for r in results.experiment("both").content["runs"] if r["factors"]["preset"] == "published"]
     at = open_page("run", results, run=runs[0], view=view)
     assert not at.exception and not at.error
-    assert len(at.get("plotly_chart")) >= charts - 1  # without dead features one figure is a sentence
+    assert len(at.get("plotly_chart")) >= charts
     if view == "configuration":
         assert f'sae.open("{runs[0]}")' in at.code[0].value
         names = [set(table.value.get("file", [])) for table in at.dataframe]
         assert any({"weights.safetensors", "codes.safetensors"} <= found for found in names)
+
+
+def test_the_dead_are_counted_and_each_is_listed(open_page, results):
+    for run in results.experiment("both").runs():
+        at = open_page("run", results, run=run.id, view="autopsy")
+        assert not at.exception and not at.error
+        features = run.features()
+        silent, nearly = features["dead"].sum(), features["n_active"].between(1, 3).sum()
+        shown = {metric.label: int(metric.value.replace(",", "")) for metric in at.metric if metric.value.isdecimal()}
+        assert shown["Born dead"] + shown["Died in training"] == silent and shown["Nearly dead"] == nearly
+        born = (features["dead"] & (features["last_fired_row"] == 0)).sum()
+        assert shown["Born dead"] == born
+        tables = [table.value for table in at.dataframe if "fate" in table.value]
+        assert sum(map(len, tables)) == silent + nearly
+
+
+def test_the_cure_is_offered_where_something_is_missing_and_trains_it(open_page, own_results):
+    ids = {run.factors["preset"]: run.id for run in own_results.experiment("both").runs()}
+    at = open_page("run", own_results, run=ids["corrected"], view="autopsy")
+    assert "has the whole cure" in words(at) and not at.button
+    at = open_page("run", own_results, run=ids["published"], view="autopsy")
+    settings = next(table.value for table in at.dataframe if "setting" in table.value)
+    assert {"input_scaling", "encoder_init", "auxk_coefficient"} <= set(settings["setting"])
+    next(button for button in at.button if button.label == "Try the cure").click().run()
+    assert not at.exception and not at.error
+    assert own_results.experiment(f"cure-of-{ids['published']}").spec["settings"]["encoder_init"] == "tied"
+    assert "under way" in words(at)
 
 
 def test_a_failed_run_says_why(open_page, own_results, run):
