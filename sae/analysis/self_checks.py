@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sae.analysis.codes import FeatureActivations
 
 NORM_TOLERANCE = 1e-3
+EV_TOLERANCE = 2e-3  # of what is computed again: feature activations may be stored in half precision
+SAME_DIRECTION = 0.99
+REPEATED_SHARE = 0.01
 
 
 class Check(NamedTuple):
@@ -82,3 +85,52 @@ def unchanged(recorded: Mapping[str, str], now: Mapping[str, str]) -> Check:
     """Files have the SHA-256 that was recorded when the run was finished."""
     wrong = [name for name, digest in recorded.items() if now.get(name) != digest]
     return Check("Files unchanged since the run was finished", not wrong, ", ".join(wrong) or f"{len(recorded)} files")
+
+
+def ev_again(stored: float, x: np.ndarray, guess: np.ndarray, mean: np.ndarray) -> Check:
+    """EV_total of the stored weights and activations on rows x [n, d_in], from their reconstruction and the train rows'
+    mean, is the one in metrics.json.
+    """
+    found = explained(x, guess, mean)
+    return Check(
+        "Explained variance comes out again from the files", abs(found - stored) <= EV_TOLERANCE,
+        f"{found:.4f}, stored {stored:.4f}; {len(x):,} rows",
+    )  # fmt: skip
+
+
+def mean_predictor(x: np.ndarray, mean: np.ndarray) -> Check:
+    """Predicting the mean of rows x [n, d_in], in the precision of a reconstruction, has EV_total 0 where the spread is
+    taken around `mean`: above 0 wherever that is no mean of theirs, as one number for all dimensions is not.
+    """
+    predicted = np.asarray(x, np.float64).mean(axis=0).astype(np.float32)
+    found = explained(x, np.broadcast_to(predicted, x.shape), mean)
+    return Check("Explained variance of predicting the mean is 0", abs(found) < 1e-4, f"{found:.1e}; {len(x):,} rows")
+
+
+def explained(x: np.ndarray, guess: np.ndarray, mean: np.ndarray) -> float:
+    """1 - Σ‖x - guess‖² / Σ‖x - mean‖², in float64."""
+    error = spread = 0.0
+    for start in range(0, len(x), 4096):
+        rows = np.asarray(x[start : start + 4096], np.float64)
+        error += float(((rows - guess[start : start + 4096]) ** 2).sum())
+        spread += float(((rows - mean) ** 2).sum())
+    return 1 - error / spread if spread else float("nan")
+
+
+def directions_apart(cosine: np.ndarray) -> Check:
+    """No living feature has nearly the decoder direction of another; `cosine`: with the nearest, of each living one.
+    The opposite direction is another feature.
+    """
+    same = int((cosine > SAME_DIRECTION).sum())
+    return Check(
+        "No two living features with one direction", same == 0,
+        f"{same:,} of {len(cosine):,} have a neighbour with cosine above {SAME_DIRECTION}",
+    )  # fmt: skip
+
+
+def examples_once(repeated: int | None, n: int) -> Check:
+    """At most 1 % of the examples repeat the question of an earlier one on the same side of the split."""
+    name = "Examples come once"
+    if repeated is None:
+        return Check(name, None, "the rows come without questions")
+    return Check(name, repeated <= REPEATED_SHARE * n, f"{repeated:,} of {n:,} repeat an earlier one")

@@ -158,7 +158,8 @@ def _each(run: RunFolder, found: Autopsy) -> None:
         + (f" The first {_SHOWN:,} are shown." if len(table) > _SHOWN else ""),
         formula="Short by: as above. Above 0: share of rows on which its pre-activation is positive. Neighbour: the "
         "living feature whose decoder direction is nearest by |cosine|.",
-        filename=f"{run.id}-autopsy", height=None if len(table) < 8 else 300, on_select=opened, shown=table.head(_SHOWN),
+        filename=f"{run.id}-autopsy", height=None if len(table) < 8 else 300, on_select=opened,
+        shown=table.head(_SHOWN),
         columns={
             "feature": st.column_config.NumberColumn("Feature", width=70, format="%d"),
             "fate": st.column_config.TextColumn("Fate", width=95),

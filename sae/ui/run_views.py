@@ -78,6 +78,7 @@ def unfinished(workspace: Workspace, run: RunFolder) -> None:
 def overview(run: RunFolder, split: str) -> None:
     """Headline numbers, learning curves, and the most active features with what they fire on."""
     headline(run, split)
+    checked = st.container()
     left, right = st.columns([1, 1.15], gap="medium")
     with left:
         history = run.history()
@@ -88,6 +89,8 @@ def overview(run: RunFolder, split: str) -> None:
     with right:
         most_active(run)
     patched_view.show(run)
+    with checked:  # last: what the page shows must not wait for it
+        lights(run)
 
 
 def headline(run: RunFolder, split: str) -> None:
@@ -379,15 +382,33 @@ def configuration(run: RunFolder, split: str) -> None:
     )  # fmt: skip
 
 
-def _self_checks(run: RunFolder) -> None:
-    """What must hold for the numbers of this run to mean what they say."""
+_LIGHTS = {
+    True: (":green[:material/check_circle:]", "holds"),
+    False: (":red[:material/error:]", "does not hold"),
+    None: (":gray[:material/circle:]", "does not apply"),
+}
+
+
+def lights(run: RunFolder) -> None:
+    """What must hold for the numbers of this run to mean what they say: one light for all, and each behind it."""
     with page.errors_shown("checking the run"):
         found = _checked(str(run.folder), (run.folder / "metrics.json").stat().st_mtime_ns)
-        words = {True: "holds", False: "does not hold", None: "does not apply"}
+        failed = sum(check.holds is False for check in found)
+        said = f"{failed} of {len(found)} self-checks do not hold" if failed else "All self-checks hold"
+        with st.popover(f"{_LIGHTS[not failed][0]} {said}", width="content"):
+            for check in found:
+                light, word = _LIGHTS[check.holds]
+                st.markdown(f"{light} **{plain(check.name)}**: {word}  \n{plain(check.found)}")
+
+
+def _self_checks(run: RunFolder) -> None:
+    """The same as a table."""
+    with page.errors_shown("checking the run"):
+        found = _checked(str(run.folder), (run.folder / "metrics.json").stat().st_mtime_ns)
         failed = sum(check.holds is False for check in found)
         st.markdown(f"**Self-checks**: {f'{failed} of {len(found)} do not hold' if failed else 'all hold'}")
         st.dataframe(
-            [{"check": check.name, "result": words[check.holds], "found": check.found} for check in found],
+            [{"check": check.name, "result": _LIGHTS[check.holds][1], "found": check.found} for check in found],
             hide_index=True, alt="Self-checks of the run",
             column_config={
                 "check": "Check", "result": st.column_config.TextColumn("Result", width=110), "found": "Found",

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sae.analysis import self_checks as checks
-from sae.capture.overlap import question_overlap
+from sae.capture.overlap import question_overlap, repeated_questions
 from sae.common.errors import UserError
 from sae.common.files import file_sha256
 
 if TYPE_CHECKING:
+    from sae.analysis.codes import FeatureActivations
+    from sae.capture.store import Slice
     from sae.workspace.folder import Workspace
     from sae.workspace.runs import RunFolder
+
+QUICK_ENTRIES = 2**27  # numbers that are read for a check: half a GB
 
 
 def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
@@ -29,6 +33,7 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
         checks.agrees(run.metrics["all"]["l0"], float(np.diff(codes.row_indptr).mean())),
         checks.unit_decoder(weights["W_dec"], training.get("decoder_norm") == "every_step"),
         checks.finite(weights),
+        checks.directions_apart(run.features().query("not dead")["max_decoder_cosine"].to_numpy(float)),
         checks.unchanged(
             run.results["sha256"], {name: file_sha256(run.folder / name) for name in run.results["sha256"]}
         ),
@@ -36,8 +41,35 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
     data = config["data"]
     try:
         activations = workspace.open_activations(data["activations"])
-        rows = activations.slice(data["layer"], data["position"]).rows
+        piece = activations.slice(data["layer"], data["position"])
     except UserError:
         return found
-    split, example = rows["split"].to_numpy(str), rows["example"].to_numpy()
-    return [*found, checks.splits_apart(split, example), checks.questions_apart(question_overlap(activations))]
+    split, example = piece.rows["split"].to_numpy(str), piece.rows["example"].to_numpy()
+    return [
+        *found,
+        *_explained(run, codes, weights, piece, split),
+        checks.splits_apart(split, example),
+        checks.questions_apart(question_overlap(activations)),
+        checks.examples_once(repeated_questions(activations), len(activations.examples)),
+    ]
+
+
+def _explained(
+    run: RunFolder, codes: FeatureActivations, weights: dict[str, np.ndarray], piece: Slice, split: np.ndarray
+) -> list[checks.Check]:
+    """The checks of explained variance: on the held-out rows where that is quick, else on none."""
+    name = "validation" if "validation" in run.metrics else "all"
+    rows = np.flatnonzero(split == name) if name == "validation" else np.arange(len(split))
+    train = np.flatnonzero(split == "train")
+    d_in = weights["W_dec"].shape[1]
+    if run.config["model"]["architecture"] == "binary" or (len(rows) + len(train)) * d_in > QUICK_ENTRIES:
+        return []  # binary codes are judged by cosines
+    total = np.zeros(d_in)
+    for start in range(0, len(train), 4096):
+        total += np.asarray(piece.x[train[start : start + 4096]], np.float64).sum(axis=0)
+    mean, x = total / max(len(train), 1), np.asarray(piece.x[rows], np.float32)
+    guess = codes.csr()[rows] @ weights["W_dec"] + weights["b_dec"]
+    return [
+        checks.ev_again(run.metrics[name]["ev_total"], x, guess, mean),
+        checks.mean_predictor(np.asarray(piece.x[train], np.float32), mean),
+    ]

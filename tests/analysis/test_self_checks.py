@@ -42,3 +42,23 @@ def test_files_and_metrics():
     assert checks.unchanged({"a": "1"}, {"a": "1"}).holds
     assert checks.unchanged({"a": "1", "b": "2"}, {"a": "9"}).found == "a, b"
     assert checks.agrees(1.5, 1.5).holds and checks.agrees(1.5, 1.6).holds is False
+
+
+def test_explained_variance_again_and_of_the_mean():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(5000, 4)) * [1, 2, 3, 4] + [50, 60, 70, 80]).astype(np.float32)
+    guess = x + rng.normal(size=x.shape).astype(np.float32)
+    mean = x.astype(np.float64).mean(0)
+    by_sums = 1 - float(((x - guess).astype(np.float64) ** 2).sum()) / float(x.astype(np.float64).var(0).sum() * 5000)
+    assert checks.ev_again(by_sums, x, guess, mean).holds
+    assert checks.ev_again(by_sums + 0.01, x, guess, mean).holds is False
+    assert checks.mean_predictor(x, mean).holds
+    assert checks.mean_predictor(x, np.zeros(4)).holds is False
+    assert checks.mean_predictor(x, np.full(4, mean.mean())).holds is False
+
+
+def test_directions_and_examples_that_come_twice():
+    assert checks.directions_apart(np.array([0.5, -0.999])).holds
+    assert checks.directions_apart(np.array([0.5, 0.995, 0.995])).found.startswith("2 of 3")
+    assert checks.examples_once(1, 100).holds and checks.examples_once(2, 100).holds is False
+    assert checks.examples_once(None, 100).holds is None
