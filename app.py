@@ -8,7 +8,14 @@ from sae.ui import address, entry, role, style
 
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
-    "Experiments": {"grid": "Grid", "run": "Run", "thoughts": "Thoughts", "ablations": "Ablations", "claims": "Claims"},
+    "Experiments": {
+        "grid": "Grid",
+        "run": "Run",
+        "compare": "Compare",
+        "thoughts": "Thoughts",
+        "ablations": "Ablations",
+        "claims": "Claims",
+    },
     "Features": {"features": "Features", "pairs": "Pairs", "wrong": "Right or wrong"},
 }
 

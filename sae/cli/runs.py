@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sae.cli import evaluate
+from sae.cli import comparing, evaluate
 from sae.cli.output import emit, table, workspace_of
 
 
@@ -24,6 +24,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         if name != "show":
             one.add_argument("--limit", type=int, default=20, metavar="N", help="lines to print (default 20)")
         one.set_defaults(run=function)
+    comparing.add(actions, common)
     evaluate.add(actions, common)
 
 

@@ -30,6 +30,16 @@ def get(name: str) -> str | None:
     return st.query_params.get(name)
 
 
+def get_all(name: str) -> list[str]:
+    """Every choice that the address has for `name`."""
+    return st.query_params.get_all(name)
+
+
+def carried(name: str) -> str | None:
+    """What the visitor chose for `name` on the pages before, among what is kept from page to page."""
+    return st.session_state.get(_CARRIED, {}).get(name)
+
+
 def choose(*, drop: Iterable[str] = (), **values: Any) -> None:
     """Write choices into the address and forget those named in `drop`; widgets follow on the next run.
 

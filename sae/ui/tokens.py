@@ -208,18 +208,26 @@ def token_strip(
     theme: Theme = "light",
     signed: bool = False,
     scale: bool = True,
+    of: str = "this feature",
 ) -> None:
     """Show examples under each other, shaded on one scale whose end is `maximum` (the feature's largest |f|).
 
     Args:
         signed: whether the feature has values below zero; its scale then runs from blue to amber.
         scale: show the legend (once is enough for several strips of one feature).
+        of: whose maximum it is, for the legend.
     """
-    _strip(key=key, data=strip_data(list(examples), maximum=maximum, theme=theme, signed=signed, scale=scale))
+    _strip(key=key, data=strip_data(list(examples), maximum=maximum, theme=theme, signed=signed, scale=scale, of=of))
 
 
 def strip_data(
-    examples: Sequence[Example], *, maximum: float, theme: Theme, signed: bool = False, scale: bool = True
+    examples: Sequence[Example],
+    *,
+    maximum: float,
+    theme: Theme,
+    signed: bool = False,
+    scale: bool = True,
+    of: str = "this feature",
 ) -> dict[str, Any]:
     """What the component draws: plain text and colours, JSON."""
     steps = np.linspace(-1 if signed else 0, 1, 21 if signed else 12)
@@ -228,7 +236,7 @@ def strip_data(
         "ink": INK[theme],
         "ramp": ramp if maximum > 0 else [],
         "low": f"-{maximum:.3g}" if signed else "0",
-        "high": f"{maximum:.3g} (largest activation of this feature)",
+        "high": f"{maximum:.3g} (largest activation of {of})",
         "examples": [
             {
                 "heading": example.heading,

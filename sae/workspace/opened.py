@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sae.analysis.codes import FeatureActivations
+    from sae.analysis.matching import By, Matching
     from sae.analysis.specificity import Specificity
     from sae.capture.store import Slice
     from sae.models.base import SAE
     from sae.workspace.autopsies import Autopsy
     from sae.workspace.folder import Workspace
+    from sae.workspace.stability import Stability
 
 
 class OpenedRun:
@@ -75,6 +77,23 @@ class OpenedRun:
         from sae.workspace.autopsies import autopsy_of
 
         return autopsy_of(self.workspace, self.folder)
+
+    @cached_property
+    def stability(self) -> Stability | None:
+        """In how many other seeds each feature is found again: `features`, `notes`; None without other seeds."""
+        from sae.workspace.stability import stability_of
+
+        return stability_of(self.workspace, self.folder)
+
+    def match(self, other: OpenedRun, by: By = "cosine") -> Matching:
+        """Its features matched one to one with another run's, by decoder cosine or by activation correlation.
+
+        Raises:
+            UserError: if the two can't be compared so.
+        """
+        from sae.workspace.comparing import match_runs
+
+        return match_runs(self.workspace, self.folder, other.folder, by)
 
     @cached_property
     def codes(self) -> FeatureActivations:
