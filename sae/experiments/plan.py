@@ -17,8 +17,9 @@ from sae.training.mechanisms_config import OFF
 MAX_RUNS = 20_000
 #: Factors that say which slice a run is trained on. Their default is all that the activations hold.
 SLICE_FACTORS = ("layer", "position")
+_RESAMPLING = {"resampling": False, "resampling_steps": 0}
 #: Settings that came after the first runs, at the value that those runs had: at it they don't change a run's name.
-LATER_SETTINGS = {"precision": "float32", "chunk_rows": 0, **OFF}
+LATER_SETTINGS = {"precision": "float32", "chunk_rows": 0, "multi_topk": False, **_RESAMPLING, **OFF}
 
 
 @dataclass(frozen=True)

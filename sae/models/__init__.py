@@ -15,6 +15,10 @@ ARCHITECTURES = {
     "binary": "sae.models.binary:Binary",
     "standard": "sae.models.standard:Standard",
     "matryoshka": "sae.models.matryoshka:Matryoshka",
+    "batchtopk": "sae.models.batchtopk:BatchTopK",
+    "matryoshka-batchtopk": "sae.models.matryoshka_batchtopk:MatryoshkaBatchTopK",
+    "jumprelu": "sae.models.jumprelu:JumpReLU",
+    "gated": "sae.models.gated:Gated",
 }
 
 

@@ -35,6 +35,8 @@ class SAE(nn.Module):
     """
 
     architecture: ClassVar[str]
+    #: tensors that are measured as pre-activations are: rows of another scale change them by that scale
+    activation_units: ClassVar[tuple[str, ...]] = ("b_enc",)
 
     def __init__(self, d_in: int, d_sae: int, inhibition: dict[str, Any] | None = None) -> None:
         super().__init__()

@@ -31,10 +31,15 @@ class Matryoshka(TopK):
         inhibition: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(d_in, d_sae, k, selection, inhibition)
-        self.prefixes = [int(prefix) for prefix in prefixes]
-        ends = [0, *self.prefixes]
-        if not self.prefixes or any(a >= b for a, b in pairwise(ends)) or ends[-1] != d_sae:
-            raise UserError(f"prefixes {self.prefixes} must rise and end at d_sae {d_sae}")
+        self.prefixes = checked_prefixes(prefixes, d_sae)
 
     def hyperparameters(self) -> dict[str, Any]:
         return {**super().hyperparameters(), "prefixes": self.prefixes}
+
+
+def checked_prefixes(prefixes: Sequence[int], d_sae: int) -> list[int]:
+    """Numbers of features that rise and end at d_sae. Raises UserError for others."""
+    found = [int(prefix) for prefix in prefixes]
+    if not found or any(a >= b for a, b in pairwise([0, *found])) or found[-1] != d_sae:
+        raise UserError(f"prefixes {found} must rise and end at d_sae {d_sae}")
+    return found

@@ -41,15 +41,19 @@ class TopK(SAE):
     def hyperparameters(self) -> dict[str, Any]:
         return {**super().hyperparameters(), "k": self.k, "selection": self.selection}
 
-    def select(self, pre_activations: Tensor) -> tuple[Tensor, Tensor]:
+    def select(self, pre_activations: Tensor, k: int | None = None) -> tuple[Tensor, Tensor]:
         """Winners of each row: (indices int64 [n, k], values [n, k]), in no particular order.
 
         A value can be 0: signed selection with fewer than k positive pre-activations. Such a slot is not active.
+
+        Args:
+            k: how many; by default the model's.
         """
+        k = k or self.k
         if self.selection == "signed":
-            values, indices = pre_activations.topk(self.k, dim=-1, sorted=False)
+            values, indices = pre_activations.topk(k, dim=-1, sorted=False)
             return indices, values.relu()
-        indices = pre_activations.detach().abs().topk(self.k, dim=-1, sorted=False).indices
+        indices = pre_activations.detach().abs().topk(k, dim=-1, sorted=False).indices
         return indices, pre_activations.gather(-1, indices)
 
     def decode_selected(self, indices: Tensor, values: Tensor) -> Tensor:
@@ -59,9 +63,9 @@ class TopK(SAE):
     def encode(self, x: Tensor) -> Tensor:
         return self.code_of(self.pre_activations(x))
 
-    def code_of(self, pre_activations: Tensor) -> Tensor:
-        """Feature activations [n, d_sae] from pre-activations of the same shape."""
-        indices, values = self.select(pre_activations)
+    def code_of(self, pre_activations: Tensor, k: int | None = None) -> Tensor:
+        """Feature activations [n, d_sae] from pre-activations of the same shape; k as in `select`."""
+        indices, values = self.select(pre_activations, k)
         return self.inhibited(torch.zeros_like(pre_activations).scatter(-1, indices, values))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -27,10 +27,16 @@ class Features:
     Args:
         weights: `W_enc [d_in, d_sae]`, `b_enc [d_sae]`, `W_dec [d_sae, d_in]`.
         moments: by the same names, tensors of the same shapes that are 0 for a feature that never learned.
+        starts: what else an architecture has for each feature, by name: the value that it starts at.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], moments: Mapping[str, tuple[Tensor, ...]]) -> None:
-        self.weights, self.moments = weights, moments
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        moments: Mapping[str, tuple[Tensor, ...]],
+        starts: Mapping[str, float] | None = None,
+    ) -> None:
+        self.weights, self.moments, self.starts = weights, moments, starts or {}
 
     @property
     def encoder_norms(self) -> Tensor:
@@ -42,12 +48,14 @@ class Features:
 
         Args:
             which: their numbers, int64 [n]; directions: [n, d_in], of any length but 0.
-            encoder_norm: that their encoder columns get; decoder rows get 1, biases 0.
+            encoder_norm: that their encoder columns get; decoder rows get 1, biases 0, the rest what it starts at.
             forget: whether the optimizer's moments of them become 0.
         """
         directions = directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
         self.weights["W_enc"][:, which] = directions.T * encoder_norm
         self.weights["b_enc"][which] = 0.0
+        for name, value in self.starts.items():
+            self.weights[name][which] = value
         self.weights["W_dec"][which] = directions
         if forget:
             for name, moments in self.moments.items():

@@ -18,6 +18,11 @@ CONFIGS = {
     "binary": "sae.training.binary_config:BinaryConfig",
     "standard": "sae.training.standard_config:StandardConfig",
     "matryoshka": "sae.training.matryoshka_config:MatryoshkaConfig",
+    "panneal": "sae.training.panneal_config:PAnnealConfig",
+    "gated": "sae.training.gated_config:GatedConfig",
+    "jumprelu": "sae.training.jumprelu_config:JumpReLUConfig",
+    "batchtopk": "sae.training.batchtopk_config:BatchTopKConfig",
+    "matryoshka-batchtopk": "sae.training.batchtopk_config:MatryoshkaBatchTopKConfig",
 }
 
 
@@ -33,7 +38,8 @@ class TrainingConfig:
     centred: ClassVar[bool] = True
 
     architecture: str = ""
-    """`topk`, `binary`, `standard` (ReLU with L1) or `matryoshka` (nested TopK)."""
+    """`topk`, `binary`, `standard` (ReLU with L1), `matryoshka` (nested TopK), `panneal` (ReLU, the penalty annealed),
+    `gated`, `jumprelu`, `batchtopk` or `matryoshka-batchtopk` (nested BatchTopK)."""
     d_sae: int = 512
     """Number of features."""
     k: int = 20
@@ -78,8 +84,13 @@ class TrainingConfig:
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    @property
+    def model_architecture(self) -> str:
+        """Of the model that is stored: trainings can differ where models don't."""
+        return self.architecture
+
     def model(self) -> dict[str, Any]:
-        """What the architecture is built with, beside `d_in`."""
+        """What that is built with, beside `d_in`."""
         raise NotImplementedError
 
 

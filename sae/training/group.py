@@ -21,6 +21,11 @@ TRAINERS = {
     "binary": "sae.training.binary:BinaryTrainer",
     "standard": "sae.training.standard:StandardTrainer",
     "matryoshka": "sae.training.matryoshka:MatryoshkaTrainer",
+    "panneal": "sae.training.panneal:PAnnealTrainer",
+    "gated": "sae.training.gated:GatedTrainer",
+    "jumprelu": "sae.training.jumprelu:JumpReLUTrainer",
+    "batchtopk": "sae.training.batchtopk:BatchTopKTrainer",
+    "matryoshka-batchtopk": "sae.training.batchtopk:MatryoshkaBatchTopKTrainer",
 }
 
 
@@ -56,7 +61,8 @@ def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | Non
     if processes() > 1:
         if not plain:
             raise UserError(
-                "--processes shares the batches of topk runs without mechanisms only: train others with one process"
+                "--processes shares the batches of topk runs without mechanisms or multi_topk only: train others with "
+                "one process"
             )
         return DataParallelTrainer(plain, rows, principal)
     if not plain:
@@ -73,4 +79,6 @@ def build(configs: Sequence[TrainingConfig], rows: Rows, principal: Tensor | Non
 
 def is_plain_topk(config: TrainingConfig) -> bool:
     """Whether the hand-written steps train it."""
-    return config.architecture == "topk" and isinstance(config, TopKConfig) and not config.has_mechanisms
+    if config.architecture != "topk" or not isinstance(config, TopKConfig):
+        return False
+    return not (config.has_mechanisms or config.multi_topk)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sae.common.errors import UserError
 from sae.training.config import TrainingConfig
 from sae.training.mechanisms_config import MechanismsConfig
+from sae.training.penalty_config import PenaltyConfig
 
 
 class Length(NamedTuple):
@@ -32,6 +33,14 @@ NEIGHBOURHOOD = Length("neighbourhood_window", 100, 20)
 REALLOCATION = Length("reallocation_window", 1_000, 10)
 L1_WARMUP = Length("l1_warmup_steps", 1_000, 20)
 LR_WARMUP = Length("lr_warmup_steps", 1_000, 20)
+THRESHOLD_START = Length("threshold_start_steps", 1_000, 5)
+THRESHOLD_WINDOW = Length("threshold_window_steps", 1_000, 20)
+L0_WARMUP = Length("l0_warmup_steps", 2_000, 10)
+ANNEAL_START = Length("anneal_start_steps", 15_000, 2)
+RESAMPLING = Length("resampling_steps", 25_000, 8)
+WARMUPS = {length.setting: length for length in (L1_WARMUP, L0_WARMUP)}
+#: those that an architecture which has them always uses, but at -1, which is none
+_ALWAYS = (L1_WARMUP, LR_WARMUP, L0_WARMUP, THRESHOLD_START, THRESHOLD_WINDOW, ANNEAL_START)
 
 
 def lengths(config: TrainingConfig) -> list[Length]:
@@ -46,8 +55,9 @@ def lengths(config: TrainingConfig) -> list[Length]:
             REALLOCATION: config.reallocation,
         }
         found += [length for length, is_used in used.items() if is_used]
-    # -1 is none
-    found += [length for length in (L1_WARMUP, LR_WARMUP) if getattr(config, length.setting, -1) >= 0]
+    if isinstance(config, PenaltyConfig) and config.resampling:
+        found.append(RESAMPLING)
+    found += [length for length in _ALWAYS if getattr(config, length.setting, -1) >= 0]
     return found
 
 

@@ -48,11 +48,17 @@ class MechanismsTrainer(AutogradTrainer):
         self.mechanisms = mechanisms_of(config, self.total_steps, model, self.device)
         if self.mechanisms and self.device.type == "mps":
             raise UserError("mechanisms of training need float64, which Apple's GPU does not have: take --device cpu")
-        names = ("W_enc", "b_enc", "W_dec")
+        starts = {
+            name: float(value.detach().flatten()[0])
+            for name, value in self.parameters.items()
+            if name not in ("W_enc", "b_enc", "W_dec", "b_dec")
+        }
+        names = ("W_enc", "b_enc", "W_dec", *starts)
         states = {name: self._optimizer.state[self.parameters[name]] for name in names}
         self.features = Features(
             {name: self.parameters[name].detach() for name in names},
             {name: (state["exp_avg"], state["exp_avg_sq"]) for name, state in states.items()},
+            starts,
         )
         # of the last step: objective, L1 norm, its coefficient, active features a row, share of them that is damped
         self._last = torch.zeros(5, device=self.device)

@@ -1,4 +1,4 @@
-"""TopK by autograd: the same training as the fast one, for runs with mechanisms."""
+"""TopK by autograd: the same training as the fast one, for runs with mechanisms or multi-TopK."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sae.models.base import SAE
+from sae.models.batchtopk import BatchTopK
 from sae.models.topk import TopK
 from sae.objectives.auxk import auxk
 from sae.training.autograd import Outcome
@@ -16,6 +17,8 @@ from sae.training.rows import Rows
 from sae.training.start import initial_model
 from sae.training.topk_config import TopKConfig
 
+MULTI_WIDER, MULTI_WEIGHT = 4, 1 / 8  # of multi-TopK (Gao et al. 2024, appendix)
+
 
 class TopKAutogradTrainer(MechanismsTrainer):
     """Trains one TopK SAE.
@@ -24,7 +27,7 @@ class TopKAutogradTrainer(MechanismsTrainer):
         principal: see `sae.training.start.initial_model`.
     """
 
-    model: TopK
+    model: TopK | BatchTopK
 
     def __init__(self, config: TopKConfig, rows: Rows, principal: Tensor | None = None) -> None:
         start = initial_model(config, rows, principal)
@@ -38,8 +41,13 @@ class TopKAutogradTrainer(MechanismsTrainer):
         self.auxk_window = config.auxk_window or 2 * rows.n
 
     @staticmethod
-    def empty_model(config: TopKConfig, d_in: int) -> TopK:
+    def empty_model(config: TopKConfig, d_in: int) -> TopK | BatchTopK:
         return TopK(d_in, **config.model())
+
+    def code_of(self, pre: Tensor, k: int) -> Tensor:
+        """Feature activations [B, d_sae] that training decodes, with k active on a row."""
+        assert isinstance(self.model, TopK)
+        return self.model.code_of(pre, k)
 
     def error(self, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Mean squared error per element that is minimised, and the reconstruction."""
@@ -49,9 +57,14 @@ class TopKAutogradTrainer(MechanismsTrainer):
     def forward(self, x: Tensor) -> Outcome:
         model = self.model
         pre = encoded(x, model.b_dec if self.config.subtract_b_dec else None, model.W_enc, model.b_enc)
-        code = model.code_of(pre)
+        wider = None
+        if self.config.multi_topk:  # first, so that what is remembered of the code is of the one that is returned
+            wider, _ = self.error(x, self.code_of(pre, min(MULTI_WIDER * self.config.k, model.d_sae)))
+        code = self.code_of(pre, self.config.k)
         error, guess = self.error(x, code)
         loss = error / self.unit
+        if wider is not None:
+            loss = loss + MULTI_WEIGHT * wider / self.unit
         if self.config.auxk_coefficient:
             dead = (self.rows_seen - self.last_fired[0] >= self.auxk_window).nonzero()[:, 0]
             if len(dead):

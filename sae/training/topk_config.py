@@ -56,6 +56,9 @@ class TopKConfig(MechanismsConfig):
     auxk_window: int = 0
     """Rows without firing after which a feature counts as dead in training; 0 stands for two epochs: one that fires
     on a single row may wait that long between two visits to it."""
+    multi_topk: bool = False
+    """Multi-TopK (Gao et al. 2024): an eighth of the error with four times K features is added to the loss, so that the
+    model also works with more of them than it was trained for."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

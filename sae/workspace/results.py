@@ -83,7 +83,7 @@ class WorkspaceStore:
             run.id,
             run.factors,
             {
-                "architecture": run.config.architecture,
+                "architecture": run.config.model_architecture,
                 "d_in": self.data.slice.x.shape[1],
                 **run.config.model(),
             },

@@ -46,7 +46,7 @@ def test_a_run_folder_gives_the_same_model(tmp_path: Path, described: dict) -> N
     [
         ({"format": 2}, "reads 1"),
         ({"model": None}, "which model"),
-        ({"model": {**MODELS[0], "architecture": "jumprelu"}}, "'jumprelu' is not known"),
+        ({"model": {**MODELS[0], "architecture": "none-such"}}, "'none-such' is not known"),
         ({"model": {**MODELS[0], "d_sae": 10}}, "(5, 9)"),
         ({"model": {**MODELS[0], "d_sae": 2**40}}, "between 1 and"),
         ({"model": {**MODELS[0], "k": 10}}, "k 10"),

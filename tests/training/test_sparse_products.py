@@ -60,3 +60,18 @@ def test_slices_and_codes_without_any_active_feature(device):
     assert not nothing.any()
     (by_W_dec,) = torch.autograd.grad(nothing.sum(), W_dec)
     assert not by_W_dec.any()
+
+
+def test_codes_of_zero_that_are_asked_for_get_the_gradient_of_the_dense_product(device):
+    generator = torch.Generator().manual_seed(0)
+    code = torch.randn(B, D_SAE, generator=generator) * (torch.rand(B, D_SAE, generator=generator) < 0.03)
+    also = (torch.rand(B, D_SAE, generator=generator) < 0.03) & (code == 0)
+    W_dec, weight = torch.randn(D_SAE, D_IN, generator=generator), torch.randn(B, D_IN, generator=generator)
+    code, also, W_dec, weight = (part.to(device) for part in (code, also, W_dec, weight))
+    code.requires_grad_()
+    (found,) = torch.autograd.grad((decoded(code, W_dec, also=also) * weight).sum(), code)
+    wanted = weight.double() @ W_dec.double().T
+    taken = also | (code.detach() != 0)
+    torch.testing.assert_close(found.double()[taken], wanted[taken], rtol=1e-4, atol=1e-4)
+    if device == "cpu":
+        assert is_sparse(code.detach()) and not found[~taken].any()

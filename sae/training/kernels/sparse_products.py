@@ -34,14 +34,19 @@ def encoded(x: Tensor, b_dec: Tensor | None, W_enc: Tensor, b_enc: Tensor) -> Te
     return found
 
 
-def decoded(code: Tensor, W_dec: Tensor, b_dec: Tensor | None = None) -> Tensor:
+def decoded(code: Tensor, W_dec: Tensor, b_dec: Tensor | None = None, also: Tensor | None = None) -> Tensor:
     """Reconstruction `code @ W_dec + b_dec`, [B, d_in]; b_dec None is 0.
 
     Where codes are sparse, a code of 0 gets no gradient: for architectures that pass none on there (ReLU, TopK).
+
+    Args:
+        also: bool [B, d_sae], codes that get their gradient even where they are 0.
     """
-    if code.device.type != "cpu" or not is_sparse(code):
+    # what decides which codes take part: those that are not 0
+    taken = code if also is None else torch.where(also, 1.0, code.detach())
+    if code.device.type != "cpu" or not is_sparse(taken):
         return code @ W_dec if b_dec is None else torch.addmm(b_dec, code, W_dec)
-    found: Tensor = _Decode.apply(code, W_dec, b_dec)
+    found: Tensor = _Decode.apply(code, W_dec, b_dec, taken.detach())
     return found
 
 
@@ -82,8 +87,8 @@ class _Encode(torch.autograd.Function):
 
 class _Decode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, code: Tensor, W_dec: Tensor, b_dec: Tensor | None) -> Tensor:
-        indptr, features, values = _compressed(code)
+    def forward(ctx: Any, code: Tensor, W_dec: Tensor, b_dec: Tensor | None, taken: Tensor) -> Tensor:
+        indptr, features, values = _compressed(code, taken)
         ctx.save_for_backward(indptr, features, values, W_dec)
         found = torch.empty(len(code), W_dec.shape[1])
         ctx.has_bias = b_dec is not None
@@ -101,35 +106,38 @@ class _Decode(torch.autograd.Function):
         by_code, by_W_dec = torch.zeros(len(by_x), len(W_dec)), torch.empty(W_dec.shape)
         given = (values.numpy(), W_dec.detach().contiguous().numpy(), by_x.numpy(), by_code.numpy(), by_W_dec.numpy())
         over_ranges(lambda part, a, b: _decode_back(a, b, start, row, entry, *given), balanced(start, 1.0))
-        return by_code, by_W_dec, by_x.sum(0) if ctx.has_bias else None
+        return by_code, by_W_dec, by_x.sum(0) if ctx.has_bias else None, None
 
 
-def _compressed(code: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """CSR of [B, d_sae]: (indptr int64 [B + 1], features int32 [nnz], values [nnz])."""
+def _compressed(code: Tensor, taken: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """CSR of [B, d_sae]: (indptr int64 [B + 1], features int32 [nnz], values [nnz]), of what is not 0 in `taken`, by
+    default in `code`.
+    """
     dense = code.detach().contiguous().numpy()
+    deciding = dense if taken is None else taken.detach().contiguous().numpy()
     indptr = np.zeros(len(dense) + 1, np.int64)
-    over_ranges(lambda part, a, b: _count(a, b, dense, indptr), even(len(dense)))
+    over_ranges(lambda part, a, b: _count(a, b, deciding, indptr), even(len(dense)))
     np.cumsum(indptr, out=indptr)
     features, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
-    over_ranges(lambda part, a, b: _fill(a, b, dense, indptr, features, values), even(len(dense)))
+    over_ranges(lambda part, a, b: _fill(a, b, deciding, dense, indptr, features, values), even(len(dense)))
     return torch.from_numpy(indptr), torch.from_numpy(features), torch.from_numpy(values)
 
 
 @njit(cache=True, nogil=True)
-def _count(first, last, dense, indptr):
+def _count(first, last, deciding, indptr):
     for i in range(first, last):
         n = 0
-        for j in range(dense.shape[1]):
-            n += dense[i, j] != 0
+        for j in range(deciding.shape[1]):
+            n += deciding[i, j] != 0
         indptr[i + 1] = n
 
 
 @njit(cache=True, nogil=True)
-def _fill(first, last, dense, indptr, features, values):
+def _fill(first, last, deciding, dense, indptr, features, values):
     for i in range(first, last):
         at = indptr[i]
         for j in range(dense.shape[1]):
-            if dense[i, j] != 0:
+            if deciding[i, j] != 0:
                 features[at] = j
                 values[at] = dense[i, j]
                 at += 1
