@@ -20,7 +20,7 @@ with page.errors_shown("reading the claims"):
     documents = claims_view.documents()
     kinds = {kind for document in documents for kind in document.experiment_kinds}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="claims_controls"):
-        experiment = pickers.pick_experiment(page.workspace(), kinds, label="Held against")
+        experiment = pickers.pick_experiment(page.workspace(), lambda one: one.kind in kinds, label="Held against")
         preset = None
         if experiment is not None:
             document = claims_view.about(experiment.kind)[0]

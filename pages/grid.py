@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sae.experiments import KINDS
 from sae.ui import empty, grid_views, page, pickers
 
 VIEWS = {
@@ -20,7 +19,7 @@ beside = page.head("Grid", "How do sparsity and dictionary size trade explained 
 with page.errors_shown("reading the experiment"):
     workspace = page.workspace()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="grid_controls"):
-        experiment = pickers.pick_experiment(workspace, KINDS)
+        experiment = pickers.pick_experiment(workspace)
         if experiment is not None:
             split = pickers.pick_split(grid_views.splits_of(experiment))
             chosen = grid_views.pick_factors(experiment)

@@ -9,10 +9,10 @@ import streamlit as st
 
 from sae.capture.store import Activations
 from sae.common.errors import UserError
-from sae.experiments import KINDS, MEASUREMENTS
+from sae.experiments import MEASUREMENTS
 from sae.experiments.plan import SLICE_FACTORS, Kind, Plan, seed_values
 from sae.experiments.recipes import Recipe
-from sae.ui import address, empty, jobs_view, measure_form, page, role, train_form
+from sae.ui import address, define_form, empty, jobs_view, measure_form, page, role, train_form
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.devices import devices
 from sae.ui.pickers import (
@@ -27,6 +27,7 @@ from sae.ui.pickers import (
 )
 from sae.ui.words import bytes_text, plain, seconds_text
 from sae.workspace.executors import configured
+from sae.workspace.kinds import kinds_here
 from sae.workspace.start import start_experiment
 
 VIEWS = {"new": "New experiment", "watch": "Watch", "load": "Load an SAE"}
@@ -39,15 +40,16 @@ def new_experiment() -> None:
         empty.no_activations()
         return
     first = st.container(horizontal=True, vertical_alignment="bottom")
-    titles = {name: kind.title for name, kind in KINDS.items()}
+    kinds = kinds_here(workspace)
+    titles = {name: one.kind.title for name, one in kinds.items()}
     titles |= {name: kind.title for name, kind in MEASUREMENTS.items()}
     with first, st.container(width=230):
-        default = next(iter(KINDS))
+        default = next(iter(kinds))
         chosen = pick_choice("Experiment", list(titles), name="kind", format=titles.__getitem__, default=default)
     if chosen in MEASUREMENTS:
         measure_form.show(workspace, MEASUREMENTS[chosen], first, pick_device)
         return
-    kind = KINDS[chosen or default]
+    kind = kinds[chosen or default].kind
     with first, st.container(width=260):
         activations = pick_activations(workspace)
     if activations is None:
@@ -77,10 +79,13 @@ def new_experiment() -> None:
                 "factors": factors,
                 "settings": changed,
             }
+            if (definition := kinds[kind.name].definition) is not None:
+                spec["definition"] = definition
             plan = train_form.check(workspace, spec)
             buttons(spec, plan)
     except UserError as error:
         page.show_error(str(error))
+    define_form.show(workspace, kind)
 
 
 def pick_factors(kind: Kind, activations: Activations) -> dict[str, list[Any]]:
@@ -224,7 +229,7 @@ def buttons(spec: dict[str, Any], plan: Plan) -> None:
 def watch() -> None:
     """The cells of an experiment."""
     with controls, st.container(width=340):
-        experiment = pick_experiment(workspace, [*KINDS, *MEASUREMENTS])
+        experiment = pick_experiment(workspace, lambda experiment: True)
     if experiment is None:
         empty.no_experiments()
         return

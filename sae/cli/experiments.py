@@ -1,8 +1,9 @@
-"""`experiment run | list | show | delete | estimate`."""
+"""`experiment run | define | list | show | delete | estimate`."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from sae.cli.output import emit, table, workspace_of
@@ -22,7 +23,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         ("estimate", estimate, "what it would cost, from a short probe"),
     ):
         one = actions.add_parser(name, parents=[common], help=text)
-        one.add_argument("kind", metavar="KIND", help=", ".join(kinds))
+        one.add_argument("kind", metavar="KIND", help=f"{', '.join(kinds)}, or a YAML file that defines one")
         one.add_argument("--activations", metavar="NAME", help="what is trained on")
         one.add_argument("--layer", type=int)
         one.add_argument("--position", type=int)
@@ -49,6 +50,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         one.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
         one.set_defaults(run=run)
 
+    one = actions.add_parser("define", parents=[common], help="print a kind's definition as YAML, to change and run")
+    one.add_argument("kind", metavar="KIND", help=", ".join(KINDS))
+    one.set_defaults(run=define)
     one = actions.add_parser("list", parents=[common], help="all experiments")
     one.set_defaults(run=list_experiments)
     for name, run, text in (("show", show, "runs and results"), ("delete", delete, "delete it and its runs")):
@@ -82,8 +86,9 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
         factors["seed"] = seed_values(options.seeds)
     if not options.activations:
         raise UserError(f"{options.kind} trains SAEs: say on what with --activations NAME")
-    return {
-        "kind": options.kind,
+    kind, definition = _kind_and_definition(options.kind)
+    spec = {
+        "kind": kind,
         "name": name,
         "activations": options.activations,
         "layer": options.layer,
@@ -91,6 +96,17 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "factors": factors,
         "settings": settings_from(options.set),
     }
+    return spec if definition is None else {**spec, "definition": definition}
+
+
+def _kind_and_definition(named: str) -> tuple[str, dict[str, Any] | None]:
+    """A kind's name, and its definition where a YAML file is named."""
+    from sae.experiments.definition import SUFFIXES, read_definition
+
+    if not named.endswith(SUFFIXES):
+        return named, None
+    definition = read_definition(Path(named).expanduser())
+    return str(definition["name"]), definition
 
 
 def measurement_spec_of(options: argparse.Namespace) -> dict[str, Any]:
@@ -164,6 +180,14 @@ def estimate(options: argparse.Namespace) -> None:
         f"{found['runs']} runs on {found['device_name']}: about {seconds_text(found['seconds'])}, "
         f"{found['memory_bytes'] / 1e6:,.0f} MB of memory, {found['disk_bytes'] / 1e6:,.0f} MB on disk",
     )
+
+
+def define(options: argparse.Namespace) -> None:
+    from sae.experiments import kind_of
+    from sae.experiments.definition import definition_of, to_yaml
+
+    definition = definition_of(kind_of(options.kind))
+    emit(options, definition, to_yaml({**definition, "name": f"my-{options.kind}"[:60]}).rstrip())
 
 
 def list_experiments(options: argparse.Namespace) -> None:

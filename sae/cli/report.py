@@ -29,12 +29,11 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def report_files(options: argparse.Namespace) -> None:
-    from sae.experiments import KINDS
     from sae.workspace.ablation_files import write_ablation_files
     from sae.workspace.report_files import write_report_files
 
     workspace = workspace_of(options)
-    kind = KINDS.get(workspace.experiment(options.name).kind)
+    kind = workspace.experiment(options.name).trains
     if kind is not None and kind.ablates:
         if options.preset or options.seed is not None:
             raise UserError("--preset and --seed choose runs of a grid: an ablation's figures are of all its levels")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sae.common.errors import UserError
 from sae.experiments.absorption import ABSORPTION
 from sae.experiments.concepts import CONCEPTS
@@ -47,6 +50,22 @@ def kind_of(name: str) -> Kind:
     if name not in KINDS:
         raise UserError(f"experiment kind {name!r} is not known: take one of {', '.join([*KINDS, *MEASUREMENTS])}")
     return KINDS[name]
+
+
+def kind_of_spec(spec: Mapping[str, Any]) -> Kind:
+    """The kind that a specification is of (`sae.experiments.plan.Spec` as a dict): built in, or defined with it.
+
+    Raises:
+        UserError: for an unknown one, or a definition that is none.
+    """
+    if spec.get("definition") is None:
+        return kind_of(str(spec["kind"]))
+    from sae.experiments.definition import kind_from
+
+    kind = kind_from(spec["definition"])
+    if kind.name != spec["kind"]:
+        raise UserError(f"the definition is of {kind.name!r}, not of {spec['kind']!r}")
+    return kind
 
 
 def measurement_of(name: str) -> Measurement:

@@ -74,8 +74,11 @@ class Spec:
     position: int | None = None
     factors: dict[str, list[Any]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    definition: dict[str, Any] | None = None
+    """Of a kind that is not built in (`sae.experiments.definition`)."""
 
     def as_dict(self) -> dict[str, Any]:
+        own = {} if self.definition is None else {"definition": self.definition}
         return {
             "kind": self.kind,
             "name": self.name,
@@ -84,6 +87,7 @@ class Spec:
             "position": self.position,
             "factors": self.factors,
             "settings": self.settings,
+            **own,
         }
 
 

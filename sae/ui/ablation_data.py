@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.analysis.ablations import ALONG
-from sae.experiments import KINDS, MEASUREMENTS
+from sae.experiments import MEASUREMENTS
 from sae.figures.grid import label
 from sae.ui import grid_data, loaded
 
@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from sae.workspace.experiments import ExperimentFolder
     from sae.workspace.runs import RunFolder
 
-#: Kinds that the page is about.
-ABOUT = tuple(name for name, kind in KINDS.items() if kind.ablates)
 MEAN_PREDICTOR = "mean_predictor_loss"
 #: What a trade-off may be drawn over.
 COSTS = ("average_activation_count", "index_bits")
 _NOT_CURVES = ("step", "epoch", "rows_seen", "seconds", "lr")
+
+
+def about(experiment: ExperimentFolder) -> bool:
+    """Whether the page is about it."""
+    return experiment.trains is not None and experiment.trains.ablates
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,9 @@ class Shown:
 
     @property
     def kind(self) -> Kind:
-        return KINDS[self.experiment.kind]
+        kind = self.experiment.trains
+        assert kind is not None  # as `about` says
+        return kind
 
     @property
     def factors(self) -> list[str]:

@@ -10,7 +10,7 @@ import streamlit as st
 from sae.experiments import KINDS
 from sae.figures.style import metric_title
 from sae.ui import ablation_codes, ablation_verdict, empty, grid_views, page, pickers
-from sae.ui.ablation_data import ABOUT, COSTS, Shown, compared, others
+from sae.ui.ablation_data import COSTS, Shown, about, compared, others
 from sae.ui.grid_data import runs_with_metrics, short_title
 from sae.ui.words import plain
 
@@ -33,10 +33,10 @@ EVERY = 2.0  # s between looks at an experiment that trains
 def pick(workspace: Workspace) -> tuple[Shown, str] | None:
     """Draw the row of controls; None where there is no such experiment."""
     with st.container(width=140):
-        experiment = pickers.pick_experiment(workspace, ABOUT)
-    if experiment is None:
+        experiment = pickers.pick_experiment(workspace, about)
+    kind = None if experiment is None else experiment.trains
+    if experiment is None or kind is None:
         return None
-    kind = KINDS[experiment.kind]
     view = pickers.pick_choice("View", list(VIEWS), name="view", default="verdict", format=VIEWS.__getitem__,
                                look="buttons") or "verdict"  # fmt: skip
     split = pickers.pick_split(grid_views.splits_of(experiment))
@@ -63,8 +63,9 @@ def pick(workspace: Workspace) -> tuple[Shown, str] | None:
 
 def nothing(workspace: Workspace) -> None:
     """Why there is nothing to see yet, and what starts it."""
-    first = next((kind for kind in ABOUT if KINDS[kind].baseline), ABOUT[0])
-    titles = "; ".join(KINDS[name].title for name in ABOUT)
+    ablations = {name: kind for name, kind in KINDS.items() if kind.ablates}
+    first = next(name for name, kind in ablations.items() if kind.baseline)
+    titles = "; ".join(kind.title for kind in ablations.values())
     empty.empty(
         "No ablation yet",
         f"An ablation trains SAEs with one part changed at a time, over several seeds: {plain(titles)}.",

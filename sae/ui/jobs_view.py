@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.experiments import KINDS as EXPERIMENTS
 from sae.ui import address, role
 from sae.ui.empty import link
 from sae.ui.page import errors_shown
@@ -288,7 +287,7 @@ def _watch_head(workspace: Workspace, name: str, job: Job | None, runs: Any, mea
             link(there[0], there[1], experiment=name)
         elif done and measures in BESIDE:
             source = workspace.experiment(str(workspace.experiment(name).source))
-            if EXPERIMENTS[source.kind].ablates:
+            if source.trains is not None and source.trains.ablates:
                 link("ablations", "Ablations", experiment=source.name, view=BESIDE[measures])
         if not role.may_change():
             return

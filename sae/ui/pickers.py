@@ -208,11 +208,12 @@ def slice_format(activations: Activations) -> Callable[[int | None], str]:
 
 
 def pick_experiment(
-    workspace: Workspace, kinds: Iterable[str] | None = None, label: str = "Experiment"
+    workspace: Workspace,
+    wanted: Callable[[ExperimentFolder], bool] = lambda experiment: experiment.source is None,
+    label: str = "Experiment",
 ) -> ExperimentFolder | None:
-    """An experiment, the newest first; None if there are none (of these kinds; by default, of those that train)."""
-    wanted = None if kinds is None else set(kinds)
-    here = [e for e in workspace.experiments() if (e.kind in wanted if wanted else e.source is None)]
+    """An experiment, the newest first; None if there are none that are wanted (by default, of those that train)."""
+    here = [experiment for experiment in workspace.experiments() if wanted(experiment)]
     # One that only waits has nothing to show: it is not what a page opens with.
     names = [e.name for e in sorted(here, key=lambda e: e.source is None and not e.begun)]
     if names and address.get("experiment") is None and (run := address.get("run")):

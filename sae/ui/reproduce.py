@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.workspace.register import DEFINITION
+
 if TYPE_CHECKING:
     from sae.workspace.runs import RunFolder
 
@@ -40,7 +42,9 @@ def show(reproduce: Reproduce) -> None:
 def experiment_command(spec: Mapping[str, Any]) -> str:
     """The command line that trains the experiment of this specification (`experiment.json`, key `spec`)."""
     factors: Mapping[str, Sequence[Any]] = spec.get("factors", {})
-    words: list[str] = [str(spec["kind"]), "--activations", str(spec["activations"]), "--name", str(spec["name"])]
+    # What a definition says of itself stands beside experiment.json.
+    kind = f"experiments/{spec['name']}/{DEFINITION}" if spec.get("definition") else str(spec["kind"])
+    words: list[str] = [kind, "--activations", str(spec["activations"]), "--name", str(spec["name"])]
     for name in ("layer", "position"):
         if spec.get(name) is not None:
             words += [f"--{name}", str(spec[name])]

@@ -46,11 +46,9 @@ def write_ablation_files(
         UserError: if there is no such experiment, none of its runs is finished, it does not measure these, or `out`
             holds anything else.
     """
-    from sae.experiments import kind_of
-
     source = workspace.experiment(experiment)
-    kind = kind_of(source.kind)
-    if "mean_abs_correlation" not in kind.metrics:
+    kind = source.trains
+    if kind is None or not kind.baseline or "mean_abs_correlation" not in kind.metrics:
         raise UserError(f"{experiment!r} is a {source.kind}: these figures are of orthogonality experiments")
     out = Path(out).absolute()
     if out.exists() and any(out.iterdir()) and not (out / README).exists():

@@ -100,7 +100,7 @@ def companions(experiment: ExperimentFolder, document: Document) -> dict[str, Ex
 def _ablations(experiment: ExperimentFolder, document: Document) -> dict[str, Ablation]:
     from sae.experiments import kind_of
 
-    return {name: _ablation(one, kind_of(name)) for name, one in companions(experiment, document).items()}
+    return {name: _ablation(one, one.trains or kind_of(name)) for name, one in companions(experiment, document).items()}
 
 
 def _ablation(experiment: ExperimentFolder, kind: Kind) -> Ablation:

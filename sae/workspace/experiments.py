@@ -14,6 +14,7 @@ from sae.workspace.runs import RunFolder
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sae.experiments.plan import Kind
     from sae.workspace.folder import Workspace
 
 RUN_STATUSES = ("queued", "running", "done", "failed", "cancelled")
@@ -37,6 +38,18 @@ class ExperimentFolder:
     @property
     def kind(self) -> str:
         return self.content["kind"]
+
+    @cached_property
+    def trains(self) -> Kind | None:
+        """What it is as data: a built-in kind, or one that was defined with it; None for a measurement, or a kind that
+        this version does not know.
+        """
+        from sae.experiments import kind_of_spec
+
+        try:
+            return kind_of_spec({"kind": self.kind, "definition": self.content.get("spec", {}).get("definition")})
+        except UserError:
+            return None
 
     @property
     def created(self) -> str:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from sae.experiments.plan import Plan, Spec
     from sae.workspace.folder import Workspace
 
+#: The definition of a kind that is not built in, beside experiment.json; Reproduce's command names it.
+DEFINITION = "kind.yaml"
+
 
 def planned(workspace: Workspace, spec: Spec) -> Plan:
     """The runs that a specification stands for, over all slices where its kind varies them.
@@ -19,10 +22,10 @@ def planned(workspace: Workspace, spec: Spec) -> Plan:
     Raises:
         UserError: for whatever is wrong with it.
     """
-    from sae.experiments import kind_of
+    from sae.experiments import kind_of_spec
     from sae.experiments.plan import over_all_slices, resolve
 
-    kind = kind_of(spec.kind)
+    kind = kind_of_spec(spec.as_dict())
     if kind.over_slices:
         slices = workspace.open_activations(spec.activations).slices
         spec = over_all_slices(kind, spec, [(piece.layer, piece.position) for piece in slices])
@@ -58,6 +61,11 @@ def register(workspace: Workspace, plan: Plan) -> None:
                 f"('python -m sae experiment delete {plan.spec.name}')"
             )
         return
+    if plan.spec.definition is not None:
+        from sae.experiments.definition import to_yaml
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / DEFINITION).write_text(to_yaml(plan.spec.definition), encoding="utf-8")
     write_json(
         path,
         {

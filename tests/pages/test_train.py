@@ -252,3 +252,19 @@ def test_alpha_is_typed_and_the_rounding_chosen(open_page, copied, no_supervisor
                    rounding=["soft", "gumbel"], name="rounds")  # fmt: skip
     start(at).click().run()
     assert copied.experiment("rounds").factors["rounding"] == ["soft", "gumbel"]
+
+
+def test_an_experiment_of_ones_own_is_defined_kept_and_chosen(open_page, own_results):
+    at = open_page("train", own_results, show="new", kind="topk-grid")
+    area = next(one for one in at.text_area if one.label == "Definition")
+    assert "name: my-topk-grid" in area.value
+    area.set_value(area.value.replace("title: TopK grid, mine", "title: Wide ones"))
+    next(button for button in at.button if button.label == "Keep it").click().run()
+    assert not at.exception and not at.error
+    assert (own_results.root / "kinds" / "my-topk-grid.yaml").exists()
+    chosen = next(one for one in at.selectbox if one.label == "Experiment")
+    assert chosen.value == "my-topk-grid" and "Wide ones" in chosen.options
+    area = next(one for one in at.text_area if one.label == "Definition")
+    area.set_value("name: [")
+    next(button for button in at.button if button.label == "Keep it").click().run()
+    assert not at.exception and "the definition, line" in at.error[0].value
