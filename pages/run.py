@@ -35,6 +35,7 @@ with page.errors_shown("reading the run"):
         with beside:
             empty.link("features", "Features", experiment=run.config.get("experiment"), run=run.id)
             empty.link("pairs", "Pairs", experiment=run.config.get("experiment"), run=run.id)
+            empty.link("compare", "Compare with...", runs=run.id)
             if run.config.get("experiment"):
                 empty.link("grid", "Grid", experiment=run.config["experiment"])
         run_views.place(workspace, run)

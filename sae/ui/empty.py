@@ -28,8 +28,12 @@ def empty(title: str, why: str, links: Mapping[str, tuple[str, Mapping[str, str]
 
 
 def link(stem: str, label: str, **choices: object) -> None:
-    """A link to another page with choices made; a choice of None is left out."""
-    chosen = {name: str(value) for name, value in choices.items() if value is not None}
+    """A link to another page with choices made; a choice of None is left out, a list stands for several."""
+    chosen = {
+        name: [str(one) for one in value] if isinstance(value, list) else str(value)
+        for name, value in choices.items()
+        if value is not None
+    }
     icon = ":material/arrow_forward:"
     if urlsplit(st.context.url or "").path.rstrip("/").endswith(f"/{stem}"):
         # A link to the page that is open would be drawn as the current one of a navigation.
@@ -38,7 +42,7 @@ def link(stem: str, label: str, **choices: object) -> None:
     st.page_link(f"pages/{stem}.py", label=label, icon=icon, query_params=chosen, width="content")
 
 
-def _go(choices: Mapping[str, str]) -> None:
+def _go(choices: Mapping[str, str | list[str]]) -> None:
     """What following a link does: the address says these choices and nothing else."""
     address.choose(drop=[name for name in st.query_params if name not in choices], **choices)
 

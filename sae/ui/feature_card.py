@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.analysis.examples import STRATA, stratum_title
-from sae.ui import address, card_examples, goes_with, keys, loaded, page, pickers, reproduce, role
+from sae.ui import address, card_examples, goes_with, keys, loaded, page, pickers, reproduce, role, stability_view
 from sae.ui.feature_table import neighbours
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.tokens import token_strip
@@ -41,6 +41,7 @@ def show(run: RunFolder, feature: int, order: Sequence[int]) -> None:
             _head(run, feature, order, note)
             _facts(run, line)
             goes_with.show(run, feature)
+            stability_view.badge(run, feature)
         if line["dead"]:
             _dead(run, feature, line)
         left, right = st.columns([1.5, 1], gap="medium")

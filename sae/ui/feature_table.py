@@ -22,6 +22,7 @@ SORTS: dict[str, str] = {
     "mean_activation": "mean activation",
     "n_examples": "examples",
     "goes_with_f1": "label it goes with (F1)",
+    "seed_cosine": "median cosine in other seeds",
     "max_decoder_cosine": "nearest decoder direction",
     "label": "label",
     "feature": "number",
@@ -34,6 +35,8 @@ SHOWN: dict[str, str] = {
     "dense": "dense (active on over 50 % of rows)",
     "rare": "rare (active on under 1 % of rows)",
     "confirmed": "going with a label (confirmed)",
+    "stable": "found again in every other seed",
+    "unstable": "found again in no other seed",
     "labelled": "labelled",
     "bookmarked": "bookmarked",
 }
@@ -46,6 +49,7 @@ def listing(
     texts: Sequence[tuple[str, ...]],
     *,
     goes_with: pd.DataFrame | None = None,
+    stability: pd.DataFrame | None = None,
     search: str = "",
     show: str = "all",
     sort: str = "max_activation",
@@ -57,6 +61,8 @@ def listing(
         features: the run's feature table, a line a feature in the order of their numbers.
         texts: by feature the beginnings of its strongest examples; empty where there are none.
         goes_with: by feature the label it goes with (`sae.analysis.specificity`): `label`, `heldout_f1`, `confirmed`.
+        stability: of living features the other seeds that have it (`sae.analysis.matching_seeds`): `found`, `seeds`,
+            `median_similarity`.
         search: a number (`317` or `#317`), or words that must all occur in the label, the label it goes with or the
             texts, in any case.
         show: a key of `SHOWN`, or `list NAME`.
@@ -64,8 +70,9 @@ def listing(
 
     Returns:
         feature, label, bookmark, density, goes_with (None where nothing is confirmed), goes_with_f1 (on the held-out
-        half), n_active, n_examples, max_activation, mean_activation, mean_signed,
-        max_decoder_cosine, nearest_feature, dead, text (of the strongest example).
+        half), found (again in how many other seeds), seed_cosine (the median over them), n_active, n_examples,
+        max_activation, mean_activation, mean_signed, max_decoder_cosine, nearest_feature, dead, text (of the strongest
+        example).
 
     Raises:
         UserError: for a filter or an order that is not known.
@@ -87,8 +94,11 @@ def listing(
     at = list(table.columns).index("n_active")
     table.insert(at, "goes_with", named)
     table.insert(at + 1, "goes_with_f1", f1)
+    again, cosine, seeds = _found_again(stability, len(table))
+    table.insert(at + 2, "found", again)
+    table.insert(at + 3, "seed_cosine", cosine)
     table["text"] = [text[0] if text else "" for text in texts] if len(texts) else ""
-    kept = _shown(table, lists, show) & _found(table, texts, search)
+    kept = _shown(table, lists, show, seeds) & _found(table, texts, search)
     return _sorted(table[kept], sort, rising)
 
 
@@ -101,7 +111,16 @@ def _confirmed(goes_with: pd.DataFrame | None, n: int) -> tuple[np.ndarray, np.n
     return np.array(named, object), goes_with["heldout_f1"].where(sure).to_numpy(float)
 
 
-def _shown(table: pd.DataFrame, lists: Mapping[str, Sequence[int]], show: str) -> np.ndarray:
+def _found_again(stability: pd.DataFrame | None, n: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """In how many other seeds each feature is found and its median cosine, NaN for the dead; and how many seeds."""
+    again, cosine = np.full(n, np.nan), np.full(n, np.nan)
+    if stability is None or stability.empty:
+        return again, cosine, 0
+    again[stability["feature"]], cosine[stability["feature"]] = stability["found"], stability["median_similarity"]
+    return again, cosine, int(stability["seeds"].iloc[0])
+
+
+def _shown(table: pd.DataFrame, lists: Mapping[str, Sequence[int]], show: str, seeds: int) -> np.ndarray:
     if show.startswith("list "):
         return table["feature"].isin(list(lists.get(show.removeprefix("list "), []))).to_numpy()
     tests = {
@@ -111,6 +130,8 @@ def _shown(table: pd.DataFrame, lists: Mapping[str, Sequence[int]], show: str) -
         "dense": lambda: (table["density"] > DENSE).to_numpy(),
         "rare": lambda: ((table["density"] > 0) & (table["density"] < RARE)).to_numpy(),
         "confirmed": lambda: table["goes_with"].notna().to_numpy(),
+        "stable": lambda: (table["found"] == seeds).to_numpy(),
+        "unstable": lambda: (table["found"] == 0).to_numpy(),
         "labelled": lambda: (table["label"] != "").to_numpy(),
         "bookmarked": lambda: table["bookmark"].to_numpy(bool),
     }
@@ -154,8 +175,8 @@ def _sorted(table: pd.DataFrame, sort: str, rising: bool) -> pd.DataFrame:
     return ordered.drop(columns="_key").reset_index(drop=True)
 
 
-def columns() -> dict[str, Any]:
-    """How Streamlit writes each column of a listing; None hides one."""
+def columns(seeds: int = 0) -> dict[str, Any]:
+    """How Streamlit writes each column of a listing; None hides one. `seeds`: how many other seeds there are."""
     number = st.column_config.NumberColumn
     return {
         "feature": number("Feature", width=65, format="%d", pinned=True),
@@ -170,6 +191,15 @@ def columns() -> dict[str, Any]:
             help="The label that its examples have more often than others: found on one half, confirmed on the other",
         ),
         "goes_with_f1": number("F1", format="%.2f", width=45, help="Of the label it goes with, on the held-out half"),
+        "found": number(
+            "Seeds",
+            format=f"%d of {seeds}",
+            width=62,
+            help="Other seeds in which it is found again (cosine of .7 or more)",
+        ),
+        "seed_cosine": number(
+            "Seed cosine", format="%.2f", width=80, help="Median cosine of its matches in other seeds"
+        ),
         "max_activation": number("Max", format="%.3g", width=65, help="Largest |activation|"),
         "mean_activation": number("Mean", format="%.3g", width=65, help="Mean |activation| over active rows"),
         "mean_signed": None,

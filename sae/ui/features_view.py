@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from sae.ui import address, feature_card, feature_table, heat_map, loaded, page, pickers, reproduce, role
+from sae.ui import address, feature_card, feature_table, heat_map, loaded, matched, page, pickers, reproduce, role
 from sae.ui.panel import chart, toolbar
 from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
@@ -30,6 +30,7 @@ COLOURS = {
     "encoder_decoder_cosine": "encoder against decoder",
     "labelled": "labelled or not",
 }
+NO_OTHER_SEEDS = ["found", "seed_cosine"]  # columns that only say something where other seeds were trained
 NOT_COMPARED = ["goes_with", "goes_with_f1"]  # columns that only say something where examples have labels
 _LOGARITHMIC = {"density", "n_examples"}
 _RISING = "-rising"
@@ -76,16 +77,21 @@ def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
         texts = loaded.top_texts(run)
         compared = loaded.specificity(run)
         goes_with = compared.features if compared.notes["n_labels"] else None
+    again = None
+    with page.errors_shown("looking for the features in other seeds"):
+        again = matched.stability(run)
     written, lists = notes.all(), notes.lists()
     table = feature_table.listing(
-        features, written, lists, texts, goes_with=goes_with, search=choices.search, show=choices.show,
-        sort=choices.sort, rising=choices.rising,
+        features, written, lists, texts, goes_with=goes_with, stability=None if again is None else again.features,
+        search=choices.search, show=choices.show, sort=choices.sort, rising=choices.rising,
     )  # fmt: skip
     order = table["feature"].tolist()
     feature = chosen_feature(len(features), order)
     left, right = st.columns([1.45, 1], gap="medium")
     with left:
-        _table(run, table if goes_with is not None else table.drop(columns=NOT_COMPARED), feature, len(features))
+        hidden = [] if goes_with is not None else NOT_COMPARED
+        hidden = hidden if again is not None else [*hidden, *NO_OTHER_SEEDS]
+        _table(run, table.drop(columns=hidden), feature, len(features), 0 if again is None else again.notes["seeds"])
     if feature is None:
         _nothing(choices)
     else:
@@ -120,7 +126,7 @@ def _nothing(choices: Choices) -> None:
     st.button("Show all features", on_click=address.choose, kwargs={"drop": ("search", "show")})
 
 
-def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int) -> None:
+def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int, seeds: int) -> None:
     key = "feature_table"
 
     def opened() -> None:
@@ -135,7 +141,7 @@ def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int)
             None, table, key="feature_table_tools", title="Features", filename=f"{run.id}-features",
             reproduce=reproduce.of_run(run, f"run features {run.id} --json", "run.features"),
         )  # fmt: skip
-    shown, config = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns())
+    shown, config = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns(seeds))
     _select(key, table, feature)
     st.dataframe(
         shown, hide_index=True, key=key, on_select=opened, selection_mode="single-cell",

@@ -324,6 +324,15 @@ def runs(
         if cells:
             st.session_state["grid_open"] = lines["run"].iloc[cells[0][0]]
 
+    done = lines.loc[lines["state"] == "done", "run"].tolist()
+    if len(done) > 1:
+        titles = pickers.run_titles(workspace, experiment)
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            with_one = pickers.pick_many(
+                "Compare with...", done, name="compare", format=titles.__getitem__, placeholder="Two to four runs"
+            )
+            if with_one:
+                empty.link("compare", "Compare", runs=with_one[:4])
     st.caption("A click on a line opens the run.")
     shown, config = as_shown(lines, grid_data.metric_columns(lines, ["k", "d_sae"]))
     st.dataframe(

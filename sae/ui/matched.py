@@ -13,13 +13,14 @@ from sae.ui import role
 from sae.ui.page import workspace
 from sae.ui.work_bar import WorkBar
 from sae.workspace.comparing import match_runs, siblings
-from sae.workspace.stability import Stability, stability_of
+from sae.workspace.stability import Stability, kept_stability, stability_of, work
 
 if TYPE_CHECKING:
     from sae.analysis.matching import By, Matching
     from sae.workspace.runs import RunFolder
 
 _KEPT = 24
+AT_ONCE = 2e11  # operations: a few seconds on one core
 
 
 def matching(one: RunFolder, other: RunFolder, by: By) -> Matching:
@@ -28,14 +29,19 @@ def matching(one: RunFolder, other: RunFolder, by: By) -> Matching:
     return _once(key, lambda bar: match_runs(workspace(), one, other, by, bar))
 
 
-def stability(run: RunFolder) -> Stability | None:
+def stability(run: RunFolder, anyway: bool = False) -> Stability | None:
     """Seed stability of a run; None where its experiment has no other finished seed of it.
+
+    Args:
+        anyway: work it out even where that takes long; else what takes long is None until somebody asked for it.
 
     Raises:
         UserError: if files of it or of another seed are gone.
     """
     others = siblings(workspace(), run)
     if not others:
+        return None
+    if not anyway and work(run, len(others)) > AT_ONCE and kept_stability(workspace(), run) is None:
         return None
     key = ("stability", *_stamp(run), *(part for other in others for part in _stamp(other)))
     return _once(key, lambda bar: stability_of(workspace(), run, role.may_change(), bar))

@@ -9,7 +9,7 @@ import streamlit as st
 
 from sae.common.errors import UserError
 from sae.figures.style import metric_title
-from sae.ui import autopsy_view, empty, evaluations_view, loaded, page, patched_view, reproduce
+from sae.ui import autopsy_view, empty, evaluations_view, loaded, page, patched_view, reproduce, stability_view
 from sae.ui.panel import chart, figure_panel, table_panel
 from sae.ui.tables import as_shown
 from sae.ui.thought_words import trained_on
@@ -89,6 +89,8 @@ def overview(run: RunFolder, split: str) -> None:
     with right:
         most_active(run)
     patched_view.show(run)
+    with page.errors_shown("looking for its features in other seeds"):
+        stability_view.summary(run)
     with checked:  # last: what the page shows must not wait for it
         lights(run)
 

@@ -55,7 +55,7 @@ def stability_of(
     if not others:
         return None
     stands_on = _stands_on(run, others)
-    kept = kept_stability(run, stands_on)
+    kept = _kept(run, stands_on)
     if kept is not None:
         return kept
     found = _made(workspace, run, others, stands_on, progress)
@@ -66,8 +66,18 @@ def stability_of(
     return found
 
 
-def kept_stability(run: RunFolder, stands_on: dict[str, Any]) -> Stability | None:
-    """What is kept in the run's folder, if it was made of these SAEs and can be read."""
+def kept_stability(workspace: Workspace, run: RunFolder) -> Stability | None:
+    """What stands in the run's folder, if it was made of the same SAEs; nothing is worked out."""
+    others = siblings(workspace, run)
+    return _kept(run, _stands_on(run, others)) if others else None
+
+
+def work(run: RunFolder, others: int) -> float:
+    """Floating-point operations, roughly, of looking for its features in so many other seeds."""
+    return 2.0 * others * int(run.config["model"]["d_sae"]) ** 2 * int(run.config["model"]["d_in"])
+
+
+def _kept(run: RunFolder, stands_on: dict[str, Any]) -> Stability | None:
     import pandas as pd
     import pyarrow as pa
 

@@ -183,3 +183,42 @@ def test_the_same_problems_through_another_model_share_rows(own_results, tmp_pat
     twin = own_results.run(own_results.experiment("twin").run_ids()[0])
     reasons = why_not(own_results, own_results.run(pair[0]), twin)
     assert reasons["correlation"] is None and "same model" in reasons["cosine"]
+
+
+def test_the_card_and_the_table_say_which_seeds_have_a_feature(open_page, results, pair):
+    from sae.workspace.stability import stability_of
+
+    found = stability_of(results, results.run(pair[0]), keep=False)
+    line = found.features.sort_values("median_similarity").iloc[-1]
+    at = open_page("features", results, run=pair[0], feature=str(int(line["feature"])), sort="seed_cosine")
+    assert not at.exception and not at.error
+    said = words(at)
+    assert (
+        f"Found again in {int(line['found'])} of 1 other seed] median cosine **{line['median_similarity']:.2f}**"
+        in said
+    )
+    table = at.dataframe(key="feature_table").value
+    assert table["feature"].iloc[0] == line["feature"] and table["seed_cosine"].iloc[0] == line["median_similarity"]
+
+
+def test_the_run_page_sums_up_its_seeds_and_links_here(open_page, results, pair):
+    from sae.workspace.stability import stability_of
+
+    found = stability_of(results, results.run(pair[0]), keep=False)
+    at = open_page("run", results, run=pair[0])
+    assert not at.exception and not at.error
+    said = words(at)
+    assert f"**{100 * found.notes['found_in_most']:.1f} %** of the living features are found again" in said
+    tokens = results.experiment("tokens").run_ids()[0]
+    at = open_page("run", results, run=tokens)
+    assert not at.exception and "found again" not in words(at)
+    at = open_page("features", results, run=tokens)
+    assert not at.exception and "Found again" not in words(at)
+    assert "seed_cosine" not in at.dataframe(key="feature_table").value
+
+
+def test_runs_of_the_grid_are_taken_here(open_page, results, pair):
+    at = open_page("grid", results, experiment="both", view="runs", compare=pair)
+    assert not at.exception and not at.error
+    (link,) = [link for link in at.get("page_link") if link.proto.label == "Compare" and link.proto.query_string]
+    assert all(run in link.proto.query_string for run in pair)

@@ -131,3 +131,14 @@ def test_the_label_that_features_go_with() -> None:
     assert set(listing(FEATURES, NOTES, LISTS, TEXTS, goes_with=goes_with, show="confirmed")["feature"]) == {1, 3, 5}
     assert listing(FEATURES, NOTES, LISTS, TEXTS, goes_with=goes_with, search="STEPS")["feature"].tolist() == [3, 5]
     assert ids(show="confirmed") == []
+
+
+def test_other_seeds() -> None:
+    again = pd.DataFrame(
+        {"feature": [1, 2, 3, 5], "seeds": 4, "found": [4, 0, 2, 4], "median_similarity": [0.9, 0.3, 0.7, 0.95]}
+    )
+    assert set(ids(stability=again, show="stable")) == {1, 5} and ids(stability=again, show="unstable") == [2]
+    assert ids(stability=again, sort="seed_cosine") == [5, 1, 3, 2, 0, 4]
+    table = listing(FEATURES, NOTES, LISTS, TEXTS, stability=again, sort="feature", rising=True)
+    assert table["found"].tolist()[1:4] == [4, 0, 2] and table["seed_cosine"].isna().tolist()[0]
+    assert ids(show="stable") == ids(show="unstable") == []  # without other seeds nothing is known
