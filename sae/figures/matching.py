@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_WORDS = 0.72  # the share of a column's width that a feature's words may take
+
+
 def similarity_histogram(
     table: pd.DataFrame,
     lines: Mapping[str, float],
@@ -112,13 +115,13 @@ def family(
     for line in table.itertuples():
         if line.generation == 0:
             continue
-        x1, y1 = line.generation, places[line.generation, line.feature]
-        x0, y0 = line.generation - 1, places[line.generation - 1, line.parent]
+        y0, y1 = places[line.generation - 1, line.parent], places[line.generation, line.feature]
+        x0 = line.generation - 1 + _WORDS  # beside what is written of the parent
         figure.add_trace(
             go.Scatter(
-                x=[x0, x0 + 0.55, x1], y=[y0, y1, y1], mode="lines", hoverinfo="skip", showlegend=False,
-                line={"color": t.rule, "width": 0.8 + 3.5 * max(line.similarity - 0.5, 0), "shape": "spline",
-                      "smoothing": 0.4},
+                x=[x0, x0 + 0.03, line.generation - 0.06, line.generation - 0.03], y=[y0, y0, y1, y1], mode="lines",
+                hoverinfo="skip", showlegend=False,
+                line={"color": t.rule, "width": 0.8 + 3.5 * max(line.similarity - 0.5, 0)},
             )
         )  # fmt: skip
     colors = [color_at(float(value)) for value in table["similarity"]]

@@ -214,7 +214,7 @@ def _counts(
             "first": number_column(names[0], format="localized", width=80),
             "second": number_column(names[1], format="localized", width=80),
             "first_share": number_column("Share", format="percent", width=58),
-            "second_share": number_column("Share of second", format="percent", width=58),
+            "second_share": number_column("Share", format="percent", width=58),
             "means": st.column_config.TextColumn("Means", width=300),
         },
         reproduce=recipe(pair, found.by, threshold),
