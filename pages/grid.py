@@ -11,6 +11,7 @@ VIEWS = {
     "difference": "Difference",
     "frontier": "Frontier",
     "configurations": "Configurations",
+    "scaling": "Scaling",
     "runs": "Runs",
 }
 

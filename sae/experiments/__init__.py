@@ -18,6 +18,7 @@ from sae.experiments.measurement import Measurement
 from sae.experiments.orthogonality import ORTHOGONALITY_KINDS
 from sae.experiments.patching import PATCHING
 from sae.experiments.plan import Kind
+from sae.experiments.scaling import SCALING, STABILITY
 from sae.experiments.scr import SCR
 from sae.experiments.sparse_probing import SPARSE_PROBING
 from sae.experiments.specificity import SPECIFICITY
@@ -25,7 +26,9 @@ from sae.experiments.topk_grid import TOPK_GRID
 from sae.experiments.tpp import TPP
 
 #: Experiments that train SAEs.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, *COSINE, *ORTHOGONALITY_KINDS)}
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, SCALING, STABILITY, *COSINE, *ORTHOGONALITY_KINDS)
+}
 #: Experiments that measure the SAEs of others.
 MEASUREMENTS: dict[str, Measurement] = {
     kind.name: kind

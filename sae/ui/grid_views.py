@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.experiments import KINDS
 from sae.figures.grid import grid_heat_map
 from sae.figures.style import metric_title
-from sae.ui import address, empty, grid_data, heat_map, page, pickers
+from sae.ui import address, empty, grid_data, heat_map, page, pickers, scaling_view
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.reproduce import Reproduce, experiment_command
 from sae.ui.tables import as_shown
@@ -47,7 +46,7 @@ def axes_of(experiment: ExperimentFolder) -> tuple[str, str]:
 
 def six_of(experiment: ExperimentFolder) -> tuple[str, ...]:
     """What the six figures show: the first metrics of a kind that names its own, else those of every SAE."""
-    kind = KINDS.get(experiment.kind)
+    kind = experiment.trains
     return kind.metrics[:6] if kind is not None and kind.ablates else SIX
 
 
@@ -82,6 +81,7 @@ def show(view: str, workspace: Workspace, experiment: ExperimentFolder, split: s
         "difference": difference,
         "frontier": frontier,
         "configurations": configurations,
+        "scaling": scaling_view.show,
         "runs": runs,
     }
     draw = views[view]

@@ -155,3 +155,10 @@ def test_names_of_configurations():
     line = {"preset": "corrected", "d_sae": 1024, "k": 20, "seed": 3, "layer": 9}
     name = grid_data.name_of(line, ["preset", "layer", "d_sae", "k", "seed"])
     assert name == "K 20, 1,024 features, layer 9, corrected"
+
+
+def test_the_law_over_sizes_says_what_is_missing(open_page, results):
+    at = open_page("grid", results, experiment="both", view="scaling")
+    assert not at.exception and not at.error
+    assert "No law yet" in words(at) and "at least three" in words(at)
+    assert len(at.get("plotly_chart")) == 1  # what was memorised is shown all the same

@@ -15,7 +15,7 @@ VIEWS: list[tuple[str, dict[str, str]]] = [
     *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "autopsy", "configuration")),
     ("features", {}),
     ("pairs", {}),
-    *(("grid", {"view": view}) for view in ("heat-maps", "difference", "frontier", "configurations", "runs")),
+    *(("grid", {"view": view}) for view in ("heat-maps", "difference", "frontier", "configurations", "scaling", "runs")),
     ("claims", {}),
     ("claims", {"view": "figures"}),
     ("data", {"activations": "rows"}),
