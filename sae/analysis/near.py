@@ -92,7 +92,8 @@ def nearness(
     """Compare the pre-activations `pre` [n_rows] of one feature with the weakest winner of each row.
 
     Args:
-        weakest: of `weakest_selected`, where the codes' values are not pre-activations.
+        weakest: what each row needs [n_rows], where K does not say it: the feature's threshold, or what
+            `weakest_selected` found for codes whose values are not pre-activations.
         k: how many features a row selects; None where any positive value fires (ReLU).
         signed: whether the largest signed values win (and only those above 0 fire), or the largest sizes.
 

@@ -4,10 +4,11 @@ Names and shapes are ours (`W_enc [d_in, d_sae]`, `b_enc`, `W_dec [d_sae, d_in]`
 around them is either folded into the weights, exactly, or refused with the reason:
 
 - `architecture`: `topk` (the K largest, then ReLU), `abstopk` (the K largest by magnitude, sign kept), `standard`
-  (ReLU). A folder from before version 6 says `standard` with `activation_fn_str: topk`; it is TopK.
+  (ReLU), `jumprelu` (what SAELens makes of a BatchTopK or Matryoshka BatchTopK, too), `gated`. A folder from before
+  version 6 says `standard` with `activation_fn_str: topk`; it is TopK.
 - `k`: SAELens takes 100 where a folder doesn't say it. Here it must be said, or given.
 - `rescale_acts_by_decoder_norm`: selection and activations in units of the decoder row's norm: folded.
-- `apply_b_dec_to_input: false`: folded into `b_enc` for TopK; kept as an option of the standard architecture.
+- `apply_b_dec_to_input: false`: folded into the biases; kept as an option of the standard architecture.
 - `normalize_activations`, `reshape_activations` other than `none`: the SAE would see other rows than ours: refused.
 """
 
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 TITLE = "a SAELens folder (cfg.json, sae_weights.safetensors)"
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-ARCHITECTURES = {"topk": "signed", "abstopk": "magnitude", "standard": ""}
+ARCHITECTURES = ("topk", "abstopk", "standard", "jumprelu", "gated")
+_SELECTIONS = {"topk": "signed", "abstopk": "magnitude"}
+#: tensors that an architecture has beside W_enc, W_dec and b_dec, each [d_sae]
+_VECTORS = {"jumprelu": ("b_enc", "threshold"), "gated": ("b_gate", "b_mag", "r_mag")}
 _TOLD = ("model_name", "hook_name", "hook_layer", "dataset_path", "context_size", "prepend_bos", "sae_lens_version")
 
 
@@ -41,8 +45,8 @@ def read(path: Path, k: int | None = None) -> Loaded:
     architecture = _architecture(cfg)
     _refuse_what_changes_the_rows(cfg)
     sizes = {name: checks.whole_number(cfg.get(name), f"{name} in {CONFIG}") for name in ("d_in", "d_sae")}
-    told = None if architecture == "standard" else _k(cfg, k, sizes["d_sae"])
-    weights = _weights(path / WEIGHTS, **sizes)
+    told = _k(cfg, k, sizes["d_sae"]) if architecture in _SELECTIONS else None
+    weights = _weights(path / WEIGHTS, architecture, **sizes)
     changes = []
     centred = _flag(cfg, "apply_b_dec_to_input", True)
     if str(cfg.get("dtype", "float32")).removeprefix("torch.") != "float32":
@@ -50,11 +54,19 @@ def read(path: Path, k: int | None = None) -> Loaded:
     if architecture == "standard":
         model = build("standard", **sizes, apply_b_dec_to_input=centred)
     else:
-        model = build("topk", **sizes, k=told, selection=ARCHITECTURES[architecture])
+        if architecture in _SELECTIONS:
+            model = build("topk", **sizes, k=told, selection=_SELECTIONS[architecture])
+        else:
+            model = build(architecture, **sizes)
+        if architecture == "gated":
+            weights["b_enc"] = weights.pop("b_gate")
         if not centred:
+            if architecture == "gated":  # its projection is rescaled before the other bias comes on top
+                rescaled = weights["W_enc"] * weights["r_mag"].double().exp()
+                weights["b_mag"] = folding.centred(weights["b_mag"], rescaled, weights["b_dec"])
             weights["b_enc"] = folding.centred(weights["b_enc"], weights["W_enc"], weights["b_dec"])
             changes.append("b_enc holds b_enc + b_dec @ W_enc: the encoder sees x, not x - b_dec")
-        if _flag(cfg, "rescale_acts_by_decoder_norm", False):
+        if architecture in _SELECTIONS and _flag(cfg, "rescale_acts_by_decoder_norm", False):
             # After the b_enc above: norms scale the whole pre-activation.
             norm = weights["W_dec"].double().norm(dim=1)
             weights["W_enc"] = (weights["W_enc"].double() * norm).float()
@@ -76,8 +88,8 @@ def _architecture(cfg: dict[str, Any]) -> str:
             f"{CONFIG} says architecture {str(name)[:40]!r}, which can't be held here: known are "
             f"{', '.join(ARCHITECTURES)}"
         )
-    if name == "standard" and function != "relu":
-        raise UserError(f"{CONFIG} says activation_fn {str(function)[:40]!r}: a standard SAE is read with relu alone")
+    if name not in _SELECTIONS and (function or "relu") != "relu":
+        raise UserError(f"{CONFIG} says activation_fn {str(function)[:40]!r}: a {name} SAE is read with relu alone")
     return name
 
 
@@ -119,10 +131,10 @@ def _flag(cfg: dict[str, Any], name: str, default: bool) -> bool:
     return value
 
 
-def _weights(path: Path, d_in: int, d_sae: int) -> dict[str, Tensor]:
+def _weights(path: Path, architecture: str, d_in: int, d_sae: int) -> dict[str, Tensor]:
     expected: dict[str, tuple[int, ...]] = {
         "W_enc": (d_in, d_sae),
-        "b_enc": (d_sae,),
+        **dict.fromkeys(_VECTORS.get(architecture, ("b_enc",)), (d_sae,)),
         "W_dec": (d_sae, d_in),
         "b_dec": (d_in,),
     }

@@ -175,6 +175,10 @@ def _nearness(run: RunFolder, feature: int) -> Nearness:
     bits = model["architecture"] == "binary"
     k = None if bits and model["code"] == "threshold" else model.get("k")
     weakest = _weakest(str(run.folder), (run.folder / "codes.safetensors").stat().st_mtime_ns) if bits and k else None
+    threshold = loaded.weights(run).get("threshold")
+    if threshold is not None:  # of each feature, or one for all
+        own = float(np.broadcast_to(threshold, model["d_sae"])[feature])
+        weakest = np.full(loaded.codes(run).n_rows, max(own, 0.0))
     return nearness(loaded.codes(run), _pre_activation(run, feature), k, signed, weakest)
 
 

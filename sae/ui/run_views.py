@@ -236,7 +236,7 @@ def activity(run: RunFolder, split: str) -> None:
             ),
             by_row.table, key="active_per_row", meaning=f"How many features are active on a row ({split} rows).",
             formula="L0 of a row: the number of features with an activation that is not 0. Signed top-K can have fewer "
-            "than K where fewer pre-activations are positive; bits that are rounded at a threshold only aim at K.",
+            "than K where fewer pre-activations are positive; where a threshold decides, K is only aimed at.",
             filename=f"{run.id}-active-per-row",
             reproduce=reproduce.of_run(
                 run, f"run show {run.id} --json", opened + "found = distributions.active_per_row(codes)\n"

@@ -75,4 +75,8 @@ def _needed(run: RunFolder) -> np.ndarray:
                 "a binary code of the K strongest bits has no autopsy: its bits don't say how strong they were"
             )
         return np.zeros(codes.n_rows)
+    threshold = run.weights().get("threshold")
+    if threshold is not None:  # of each feature, or one for all
+        shape = (codes.n_rows, *threshold.shape)
+        return np.broadcast_to(np.maximum(threshold, 0), shape)
     return needed_by_row(codes, model.get("k"))

@@ -29,7 +29,12 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
     codes, weights, config = run.codes(), run.weights(), run.config
     training = config.get("training") or {}
     found = [
-        checks.l0_is_k(codes, config["model"].get("k"), held=config["model"].get("code") != "threshold"),
+        # where a threshold decides, K is what training aimed at
+        checks.l0_is_k(
+            codes,
+            config["model"].get("k"),
+            held=config["model"].get("code") != "threshold" and "threshold" not in weights,
+        ),
         checks.agrees(run.metrics["all"]["l0"], float(np.diff(codes.row_indptr).mean())),
         checks.unit_decoder(weights["W_dec"], training.get("decoder_norm") == "every_step"),
         checks.finite(weights),

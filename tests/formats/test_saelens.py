@@ -24,8 +24,8 @@ def test_what_saelens_saved_gives_what_saelens_computes(name: str) -> None:
     loaded = formats.read(FIXTURES / name)
     x = torch.from_numpy(expected["x"])
     with torch.no_grad():
-        np.testing.assert_allclose(loaded.model(x).numpy(), expected["reconstruction"], atol=1e-5)
-        np.testing.assert_allclose(loaded.model.encode(x).numpy(), expected["features"], atol=2e-5)
+        np.testing.assert_allclose(loaded.model(x).numpy(), expected["reconstruction"], rtol=2e-6, atol=1e-5)
+        np.testing.assert_allclose(loaded.model.encode(x).numpy(), expected["features"], rtol=2e-6, atol=2e-5)
     assert loaded.format == "saelens"
     assert set(loaded.files) == {"cfg.json", "sae_weights.safetensors"}
     assert loaded.details["sae_lens_version"] == "6.54.12"
@@ -72,7 +72,9 @@ def refused(path: Path, *words: str, k: int | None = None) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"architecture": "gated"}, ["'gated'", "topk, abstopk, standard"]),
+        ({"architecture": "temporal"}, ["'temporal'", "topk, abstopk, standard, jumprelu, gated"]),
+        ({"architecture": "gated"}, ["no tensor 'b_gate'"]),
+        ({"architecture": "jumprelu", "activation_fn": "tanh-relu"}, ["tanh-relu"]),
         ({"architecture": ["topk"]}, ["topk, abstopk, standard"]),
         ({"k": ...}, ["does not say k", "100"]),
         ({"k": 0}, ["k in cfg.json", "between"]),

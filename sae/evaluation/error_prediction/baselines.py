@@ -36,7 +36,8 @@ def random_sae_features(model: SAE, train: np.ndarray, x: np.ndarray, l0: float,
     """Feature activations [n, d_sae] of rows x by an SAE of the same architecture and K with random directions.
 
     The decoder's rows are random unit vectors, the encoder is its transpose, `b_dec` the mean of the training rows. An
-    architecture without K gets a threshold: the encoder's bias at which a training row has `l0` active features.
+    architecture that does not hold K on every row gets the encoder's bias at which a training row has `l0` active
+    features.
 
     Args:
         train: [m, d_in], what the SAE was trained on. x: [n, d_in]. l0: active features a row of the trained SAE.
@@ -52,7 +53,7 @@ def random_sae_features(model: SAE, train: np.ndarray, x: np.ndarray, l0: float,
     other.W_dec.copy_(directions / directions.norm(dim=1, keepdim=True))
     other.W_enc.copy_(other.W_dec.T)
     other.b_dec.copy_(torch.from_numpy(np.asarray(train).mean(0, dtype=np.float64)))
-    if "k" not in hyperparameters:
+    if "k" not in hyperparameters or hasattr(other, "threshold"):
         sample = torch.from_numpy(np.array(train[:: max(1, len(train) // 2000)], np.float32))
         share = 1 - l0 / model.d_sae
         pre = other.pre_activations(sample).numpy()
