@@ -86,10 +86,12 @@ def offer(workspace: Workspace, run: RunFolder) -> None:
         st.info("Choose a second run above. This one has no other run in its experiment.")
         return
     st.info("Choose a second run above, or one of these.")
+    known = titles(workspace)
     with st.container(horizontal=True, gap="small"):
         for other, why in found:
+            title = known.get(other.id, other.title)
             st.button(
-                plain(f"{other.title}{f' ({why})' if why else ''}"), key=f"compare_with_{other.id}",
+                plain(f"{title}{f' ({why})' if why else ''}"), key=f"compare_with_{other.id}",
                 on_click=address.choose, kwargs={"runs": [run.id, other.id]},
             )  # fmt: skip
 
