@@ -7,6 +7,7 @@ from typing import Any
 
 from sae.common.errors import UserError
 from sae.experiments.absorption import ABSORPTION
+from sae.experiments.architectures import ARCHITECTURES_KIND
 from sae.experiments.concepts import CONCEPTS
 from sae.experiments.core import CORE
 from sae.experiments.cosine import COSINE
@@ -27,7 +28,16 @@ from sae.experiments.tpp import TPP
 
 #: Experiments that train SAEs.
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (TOPK_GRID, LAYER_POSITION_SWEEP, SCALING, STABILITY, *COSINE, *ORTHOGONALITY_KINDS)
+    kind.name: kind
+    for kind in (
+        TOPK_GRID,
+        LAYER_POSITION_SWEEP,
+        SCALING,
+        STABILITY,
+        ARCHITECTURES_KIND,
+        *COSINE,
+        *ORTHOGONALITY_KINDS,
+    )
 }
 #: Experiments that measure the SAEs of others.
 MEASUREMENTS: dict[str, Measurement] = {
