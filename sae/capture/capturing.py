@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from sae.language_models import LanguageModel
 
+    from .context import Cut
     from .shards import Shards
 
 _JOURNAL = "answers.jsonl"
@@ -46,6 +48,7 @@ def capture_language_model(
     batch_size: int = 64,
     answers: bool = False,
     problems_source: dict[str, Any] | None = None,
+    cut: Cut | None = None,
     progress: Progress | None = None,
     shards: Shards | None = None,
 ) -> Activations:
@@ -65,6 +68,7 @@ def capture_language_model(
         batch_size: at most so many texts at once; long ones are fewer.
         answers: also let the model answer each question greedily, and judge it.
         problems_source: where the examples came from, for the manifest.
+        cut: how the examples were cut out of longer texts, or where they were stopped; of the spec, too.
         progress: may raise `Cancelled`; what is there then stays for the next time.
         shards: have read all batches already; the model then says only what they belong to.
 
@@ -82,9 +86,8 @@ def capture_language_model(
     wanted = model.check_layers(layers)
     examples = examples.reset_index(drop=True)
     references = own_answers.reference_answers(examples) if answers else []
-    spec = make_spec(
-        model.source, examples, layers=wanted, positions=positions, text=text, dtype=dtype, answers=answers
-    )
+    choices = token_choices(wanted, positions, text, dtype, answers, cut)
+    spec = make_spec(model.source, examples, **choices)
     if folder.exists():
         return what_is_there(folder, spec)
 
@@ -107,6 +110,7 @@ def capture_language_model(
             "model": {**model.source, "n_layers": model.n_layers, "d_model": model.d_model, "context": model.context},
             "problems": problems_source,
             "text": text,
+            "cut": None if cut is None else asdict(cut),
             "positions": positions,
             "layers": wanted,
             "site": "residual stream after the block, before any final norm (hidden_states[layer + 1])",
@@ -210,6 +214,14 @@ def _answers_note(model: LanguageModel, examples: pd.DataFrame) -> dict[str, Any
         "chat_template": chat,
         "accuracy": float(examples["correct"].mean()),
     }
+
+
+def token_choices(
+    layers: list[int], positions: str, text: str, dtype: str, answers: bool, cut: Cut | None
+) -> dict[str, Any]:
+    """What of a capture at tokens, beside its model and examples, makes two of them the same (`state.make_spec`)."""
+    found = {"layers": layers, "positions": positions, "text": text, "dtype": dtype, "answers": answers}
+    return found if cut is None else {**found, "cut": cut.asked}
 
 
 def how_read(model: LanguageModel, batch_size: int) -> dict[str, Any]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from sae.language_models.codi.model import Codi
     from sae.language_models.encoders import Encoder
 
+    from .context import Cut
+
 _HEAD = "shard.json"
 Read = Callable[[list[list[int]], Callable[[], None]], Generator[Any, None, None]]
 
@@ -44,6 +46,7 @@ def fill_shard(
     dtype: str = "float16",
     batch_size: int = 64,
     answers: bool = False,
+    cut: Cut | None = None,
     progress: Progress,
 ) -> None:
     """Read one part of what `capture_language_model` with the same arguments would, into `folder`.
@@ -54,15 +57,13 @@ def fill_shard(
     Raises:
         UserError: as `capture_language_model`.
     """
-    from .capturing import ANSWERS_AT_ONCE, how_read
+    from .capturing import ANSWERS_AT_ONCE, how_read, token_choices
 
     wanted = model.check_layers(layers)
     examples = examples.reset_index(drop=True)
     if answers:
         own_answers.reference_answers(examples)  # refused now, not when all is read
-    spec = make_spec(
-        model.source, examples, layers=wanted, positions=positions, text=text, dtype=dtype, answers=answers
-    )
+    spec = make_spec(model.source, examples, **token_choices(wanted, positions, text, dtype, answers, cut))
     how = how_read(model, batch_size)
     plan = make_plan(model, examples, positions, text)
     shard = _Shard(folder, part, spec, how, progress)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sae.capture.context import cut_text
 from sae.cli.output import emit, table, unread_text, workspace_of
 from sae.common.errors import UserError
 from sae.common.progress import Console, seconds_text
@@ -23,7 +24,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         "--problems",
         required=True,
         metavar="P",
-        help="a .jsonl file, gsm8k, gsm8k:test, generated:N, or an ontology's terms: hpo, or a .obo file",
+        help="a .jsonl file, gsm8k, gsm8k:test, generated:N, an ontology's terms (hpo, or a .obo file), or texts: a "
+        ".txt file, a .jsonl file with text, hub:OWNER/NAME[:CONFIG[:SPLIT]]",
     )
     one.add_argument(
         "--test-problems", metavar="Q", help="more problems, kept as the split 'test' (generated ones: the next seed)"
@@ -45,8 +47,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         help="of thoughts: where the last block is read; published activations are after",
     )
     one.add_argument("--text", default="question", choices=("question", "question+answer"))
+    one.add_argument(
+        "--context", type=int, metavar="N", help="cut each into pieces of at most N tokens (texts: default 128)"
+    )
+    one.add_argument("--tokens", type=int, metavar="M", help="stop where M tokens that make rows are reached")
     one.add_argument("--name", required=True, metavar="NAME")
-    one.add_argument("--limit", type=int, metavar="N", help="only the first N problems or terms")
+    one.add_argument("--limit", type=int, metavar="N", help="only the first N problems, terms or texts")
     one.add_argument("--seed", type=int, default=0, help="of generated problems")
     one.add_argument("--dtype", choices=("float16", "float32"), help="default: float16 for thoughts, else float32")
     one.add_argument("--answers", action="store_true", help="also let the model answer, and mark right and wrong")
@@ -116,6 +122,8 @@ def capture(options: argparse.Namespace) -> None:
         "steps": options.steps,
         "final_norm": options.final_norm,
         "text": options.text,
+        "context": options.context,
+        "tokens": options.tokens,
         "dtype": options.dtype,
         "answers": options.answers,
     }
@@ -141,8 +149,10 @@ def _cost_text(cost: dict[str, Any]) -> str:
     time = f", about {seconds_text(cost['seconds'])}" if cost["seconds"] is not None else ""
     size = f"{cost['bytes'] / 1e9:,.2f} GB" if cost["bytes"] >= 1e9 else f"{cost['bytes'] / 1e6:,.1f} MB"
     layers = f", {len(cost['layers'])} layers{steps}" if cost["layers"] is not None else ", pooled"
+    cut = cost["cut"]
+    what = f"pieces of {cut['documents']:,} texts" if cut and cut["context"] else "problems"
     return (
-        f"{cost['examples']:,} problems{skipped}{layers}: {cost['rows']:,} rows of "
+        f"{cost['examples']:,} {what}{skipped}{layers}: {cost['rows']:,} rows of "
         f"{cost['d_in']:,} dimensions ({cost['dtype']}), {size}{time}"
     )
 
@@ -200,6 +210,8 @@ def show(options: argparse.Namespace) -> None:
     said = [f"{activations.name}: {activations.n_rows:,} rows of {activations.d_in:,} dimensions", table(lines)]
     if note := activations.manifest.get("convention_note"):
         said.append(note)
+    if cut := activations.manifest.get("cut"):
+        said.append(cut_text(cut))
     if skipped := activations.manifest.get("skipped"):
         said.append(f"{len(skipped):,} problems skipped; the first, {skipped[0]['example']}: {skipped[0]['reason']}")
     problems = activations.manifest.get("problems") or {}

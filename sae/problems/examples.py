@@ -128,7 +128,7 @@ class ProblemSet:
             name = label
             while name in columns:
                 name += "_label"
-            columns[name] = _column([e.labels.get(label) for e in self.examples])
+            columns[name] = label_column([e.labels.get(label) for e in self.examples])
         return pd.DataFrame(columns)
 
 
@@ -155,7 +155,7 @@ def _label_names(examples: Iterable[Example]) -> list[str]:
     return [n for n in _FIRST_LABELS if n in seen] + [n for n in seen if n not in _FIRST_LABELS]
 
 
-def _column(values: list[Any]) -> list[Any]:
+def label_column(values: list[Any]) -> list[Any]:
     """Label values as one column that Parquet can hold."""
     cells = [
         json.dumps(v, ensure_ascii=False, default=str) if isinstance(v, (list, tuple, Mapping)) else v for v in values

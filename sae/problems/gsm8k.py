@@ -56,7 +56,7 @@ def read_jsonl(path: str | os.PathLike[str], limit: int | None = None) -> Proble
     source = {"kind": "jsonl", "path": str(path)}
     try:
         with open(path, "rb") as file:
-            return _collect(_lines(file), limit, source)
+            return _collect(numbered_lines(file), limit, source)
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise UserError(f"cannot read the problems file {str(path)!r}: {reason}") from error
@@ -189,16 +189,20 @@ def _check_text(key: str, value: Any) -> None:
         raise UserError(f"its {key!r} holds a NUL character")
 
 
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, Mapping[str, Any] | Skipped]]:
-    """Number the lines of a file and read each as JSON, or say why it is skipped."""
+def numbered_lines(file: IO[bytes], longest: int = MAX_LINE_BYTES) -> Iterator[tuple[int, Mapping[str, Any] | Skipped]]:
+    """Number the lines of a file and read each as JSON, or say why it is skipped.
+
+    Args:
+        longest: bytes of a line; a longer one is skipped.
+    """
     number = -1
-    while line := file.readline(MAX_LINE_BYTES + 1):
+    while line := file.readline(longest + 1):
         number += 1
-        if len(line) > MAX_LINE_BYTES:
+        if len(line) > longest:
             # Read on to its end in pieces, so that no line is ever held in memory whole.
             while line and not line.endswith(b"\n"):
-                line = file.readline(MAX_LINE_BYTES)
-            yield number, Skipped(number, f"longer than {MAX_LINE_BYTES:,} bytes")
+                line = file.readline(longest)
+            yield number, Skipped(number, f"longer than {longest:,} bytes")
             continue
         if number == 0:
             line = line.removeprefix(b"\xef\xbb\xbf")

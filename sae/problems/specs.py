@@ -10,6 +10,7 @@ from sae.common.errors import UserError
 from .examples import ProblemSet
 from .generator import generate
 from .gsm8k import load_hub, read_jsonl
+from .texts import names_texts
 
 #: How many problems `generated` makes if nothing else is said.
 DEFAULT_GENERATED = 1_000
@@ -47,11 +48,13 @@ def load(spec: str | os.PathLike[str], *, limit: int | None = None, seed: int = 
         return _file(text, limit)
     raise UserError(
         f"unknown problems {text!r}: give the path of a .jsonl file, 'gsm8k', 'gsm8k:test', 'generated' or "
-        "'generated:1500'"
+        "'generated:1500'; a capture takes texts, too: a .txt file, a .jsonl file with text, or hub:OWNER/NAME"
     )
 
 
 def _file(path: str, limit: int | None) -> ProblemSet:
+    if names_texts(path):
+        raise UserError(f"{path!r} has texts and no problems with question and answer: only a capture can take it")
     problems = read_jsonl(path, limit)
     if not problems.examples:
         reason = f"the first: {problems.skipped[0]}" if problems.skipped else "it is empty"

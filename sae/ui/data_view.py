@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.capture.context import cut_text
 from sae.capture.conventions import step_name
 from sae.ui.words import ago, bytes_text, count, number, plural, seconds_text, share
 
@@ -33,12 +34,13 @@ def facts(activations: Activations) -> dict[str, str]:
         "Quantisation": str(model.get("quantisation") or ""),
         "Layers": _layers(manifest, model),
         "Read at": _positions(manifest),
-        nouns(activations)[1].capitalize(): _source(problems),
+        _of_what(problems): _source(problems),
         "Licence of the terms": str(problems.get("licence", "")) if is_terms(activations) else "",
         "Test problems": _source(problems.get("test") or {}),
         "Not read": _unread(problems, is_terms(activations)),
         "Shape": f"{count(activations.n_rows)} rows × {count(activations.d_in)} dimensions, {manifest['dtype']}",
         "Size": bytes_text(activations.n_rows * activations.d_in * activations.array.dtype.itemsize),
+        "Cut": cut_text(manifest["cut"]) if manifest.get("cut") else "",
         "Examples": count(manifest.get("n_examples") or len(activations.examples)),
         "Split": ", ".join(f"{name} {count(n)}" for name, n in (split.get("counts") or {}).items()),
         "Split by": f"{split['method']}, seed {split.get('seed')}" if split.get("method") else "",
@@ -57,7 +59,16 @@ def is_terms(activations: Activations) -> bool:
 
 def nouns(activations: Activations) -> tuple[str, str]:
     """What one example is called, and several."""
-    return ("term", "terms") if is_terms(activations) else ("problem", "problems")
+    if is_terms(activations):
+        return "term", "terms"
+    cut = activations.manifest.get("cut") or {}
+    return ("piece", "pieces") if cut.get("context") else ("problem", "problems")
+
+
+def _of_what(problems: dict[str, Any]) -> str:
+    if problems.get("kind") == "ontology":
+        return "Terms"
+    return "Texts" if problems.get("kind") in ("text", "texts") or "repository" in problems else "Problems"
 
 
 def _source(problems: dict[str, Any]) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import check_name
 from sae.common.progress import Progress
+from sae.workspace.capture_examples import check_texts, examples_of, read_problems
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pandas as pd
 
     from sae.capture import Activations, Estimate
     from sae.capture.shards import Shards
@@ -34,27 +33,29 @@ DEFAULTS: dict[str, Any] = {
     "dtype": None,
     "answers": False,
 }
-# So that a test split of generated problems is not the training problems over again.
-_TEST_SEED = 1
+#: These came later: they stand in a specification where they say something, so that older ones stay as they are.
+LATER = ("context", "tokens")
 
 
 def checked(spec: dict[str, Any]) -> dict[str, Any]:
     """`spec` with its lists read and what was left out, as it is queued: name, model, problems, `DEFAULTS`.
 
     `layers` may be `all`, and are None for pooled vectors alone; `steps` None for all; `dtype` is float16 for thoughts
-    and else float32 if it is not said.
+    and else float32 if it is not said. `context` (most tokens of a piece; of texts `TEXT_CONTEXT` if it is not
+    said) and `tokens` (how many of those that make rows) are there where texts are cut or stopped.
 
     Raises:
         UserError: for a bad name, list or choice, as far as that can be told without the model.
     """
+    from sae.capture.context import TEXT_CONTEXT
     from sae.capture.layers import read_layers, read_steps
     from sae.capture.plan import DTYPES, TEXTS, check_choice
     from sae.capture.thoughts import FINAL_NORM
     from sae.language_models import minilm
     from sae.language_models.codi.loading import is_codi
-    from sae.problems import names_terms
+    from sae.problems import names_texts
 
-    found = {**DEFAULTS, **spec}
+    found = {**DEFAULTS, **{name: value for name, value in spec.items() if name not in LATER or value is not None}}
     check_name(found["name"], "activations name")
     check_choice("positions", found["positions"], POSITIONS)
     check_choice("final norm", found["final_norm"], FINAL_NORM)
@@ -74,51 +75,14 @@ def checked(spec: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{minilm.NAME!r} is a text encoder: it is captured at the positions pooled")
     if pooled and found["answers"]:
         raise UserError("an encoder gives no answers: they can't be asked for at the positions pooled")
-    if names_terms(found["problems"]) and found["test_problems"]:
-        raise UserError("terms of an ontology are split by concept: test problems can't be put beside them")
+    check_texts(found)
+    if found["positions"] in ("last", "all") and names_texts(found["problems"]):
+        found.setdefault("context", TEXT_CONTEXT)
     if not thoughts and (found["steps"] is not None or found["final_norm"] != "before"):
         raise UserError("steps and the final norm are chosen for the positions thoughts alone")
     if thoughts and found["text"] != "question":
         raise UserError(f"thoughts follow the question: text {found['text']!r} can't be taken")
     return found
-
-
-@dataclass(frozen=True)
-class Read:
-    """The problems of a capture, and where they came from.
-
-    Attributes:
-        examples: with a column `split` where there are test problems.
-        source: of the problems, with those lines that could not be read.
-    """
-
-    examples: pd.DataFrame
-    source: dict[str, Any]
-
-
-def read_problems(spec: dict[str, Any]) -> Read:
-    """The problems of a checked specification; generated test problems are drawn with the next seed.
-
-    Raises:
-        UserError: if they can't be read.
-    """
-    from sae import problems
-    from sae.capture.splits import with_test
-
-    if problems.names_terms(spec["problems"]):
-        terms = problems.load_terms(spec["problems"], limit=spec["limit"])
-        return Read(terms.table(), _source(terms))
-    found = problems.load(spec["problems"], limit=spec["limit"], seed=spec["seed"])
-    source = _source(found)
-    if not spec["test_problems"]:
-        return Read(found.table(), source)
-    test = problems.load(spec["test_problems"], seed=spec["seed"] + _TEST_SEED)
-    return Read(with_test(found.table(), test.table()), {**source, "test": _source(test)})
-
-
-def _source(found: Any) -> dict[str, Any]:
-    unread = {"unread": [str(line) for line in found.skipped]} if found.skipped else {}
-    return {**found.source, "n": len(found), **unread}
 
 
 def load_model(spec: dict[str, Any], device: str, progress: Progress | None = None) -> LanguageModel | Codi | Encoder:
@@ -156,27 +120,29 @@ def capture(
     read = read_problems(spec)
     progress.update(0, 1, "loading the language model")
     model: Any = load_model(spec, device, progress)
+    examples = examples_of(read, spec, model, lambda: progress.update(0, 1, "reading texts"))
     shared: dict[str, Any] = {
         "name": spec["name"],
         "dtype": spec["dtype"],
-        "problems_source": read.source,
+        "problems_source": examples.source,
         "progress": progress,
         "shards": shards,
     }
     if spec["positions"] == "pooled":
-        return capture_pooled(model, read.examples, folder, text=spec["text"], **shared)
+        return capture_pooled(model, examples.table, folder, text=spec["text"], **shared)
     shared["layers"] = chosen_layers(spec["layers"], model.n_layers)
     if spec["positions"] == "thoughts":
         return capture_thoughts(
-            model, read.examples, folder, steps=spec["steps"], final_norm=spec["final_norm"], **shared
+            model, examples.table, folder, steps=spec["steps"], final_norm=spec["final_norm"], **shared
         )
     return capture_language_model(
         model,
-        read.examples,
+        examples.table,
         folder,
         positions=spec["positions"],
-        text=spec["text"],
+        text=examples.text,
         answers=spec["answers"],
+        cut=examples.cut,
         **shared,
     )
 
@@ -195,18 +161,20 @@ def capture_shard(spec: dict[str, Any], folder: Path, part: tuple[int, int], dev
 
     spec = checked(spec)
     progress.update(0, 1, "loading the language model")
-    examples = read_problems(spec).examples
+    read = read_problems(spec)
     model: Any = load_model(spec, device, progress)
+    examples = examples_of(read, spec, model, lambda: progress.update(0, 1, "reading texts"))
     shared: dict[str, Any] = {"dtype": spec["dtype"], "progress": progress}
     if spec["positions"] == "pooled":
-        fill_pooled_shard(model, examples, folder, part, text=spec["text"], **shared)
+        fill_pooled_shard(model, examples.table, folder, part, text=spec["text"], **shared)
         return
     shared["layers"] = chosen_layers(spec["layers"], model.n_layers)
     if spec["positions"] == "thoughts":
-        fill_thoughts_shard(model, examples, folder, part, steps=spec["steps"], final_norm=spec["final_norm"], **shared)
+        thought = {name: spec[name] for name in ("steps", "final_norm")}
+        fill_thoughts_shard(model, examples.table, folder, part, **thought, **shared)
         return
-    choices = {name: spec[name] for name in ("positions", "text", "answers")}
-    fill_shard(model, examples, folder, part, **choices, **shared)
+    choices = {name: spec[name] for name in ("positions", "answers")}
+    fill_shard(model, examples.table, folder, part, text=examples.text, cut=examples.cut, **choices, **shared)
 
 
 def estimate(spec: dict[str, Any], device: str) -> dict[str, Any]:
@@ -218,9 +186,12 @@ def estimate(spec: dict[str, Any], device: str) -> dict[str, Any]:
     spec = checked(spec)
     read = read_problems(spec)
     model: Any = load_model(spec, device)
-    shape: dict[str, Any] = {"examples": len(read.examples), "d_in": model.d_model, "dtype": spec["dtype"]}
+    examples = examples_of(read, spec, model)
+    table = examples.table
+    shape: dict[str, Any] = {"examples": len(table), "d_in": model.d_model, "dtype": spec["dtype"]}
+    shape["cut"] = asdict(examples.cut) if examples.cut else None
     if spec["positions"] == "pooled":
-        pooled = estimate_pooled(model, read.examples, text=spec["text"], dtype=spec["dtype"])
+        pooled = estimate_pooled(model, table, text=spec["text"], dtype=spec["dtype"])
         return {**shape, "n_layers": None, "layers": None, "steps": None, **asdict(pooled)}
     layers = chosen_layers(spec["layers"], model.n_layers)
     shared: dict[str, Any] = {"layers": layers, "dtype": spec["dtype"]}
@@ -228,7 +199,7 @@ def estimate(spec: dict[str, Any], device: str) -> dict[str, Any]:
     steps = None
     if spec["positions"] == "thoughts":
         steps = spec["steps"] or list(range(model.n_thoughts + 1))
-        cost = estimate_thoughts(model, read.examples, steps=steps, **shared)
+        cost = estimate_thoughts(model, table, steps=steps, **shared)
     else:
-        cost = measure(model, read.examples, positions=spec["positions"], text=spec["text"], **shared)
+        cost = measure(model, table, positions=spec["positions"], text=examples.text, **shared)
     return {**shape, "n_layers": model.n_layers, "layers": layers, "steps": steps, **asdict(cost)}

@@ -302,5 +302,59 @@ def test_terms_and_means_are_offered_where_their_packages_are(open_page, workspa
 
 def test_the_cost_of_means():
     cost = {"examples": 10, "skipped": 0, "layers": None, "steps": None, "rows": 10, "d_in": 32, "dtype": "float32",
-            "bytes": 1280, "seconds": None}  # fmt: skip
+            "bytes": 1280, "seconds": None, "cut": None}  # fmt: skip
     assert capture_form.cost_text(cost).startswith("10 problems, a row each: 10 rows of 32 dimensions")
+    pieces = {**cost, "cut": {"context": 16, "documents": 1}}
+    assert capture_form.cost_text(pieces).startswith("10 pieces of 1 text, a row each")
+
+
+def test_a_capture_of_texts_is_queued(open_page, workspace, no_supervisor, tmp_path):
+    (tmp_path / "book.txt").write_text("Once.")
+    at = open_page(
+        "data", workspace, show="capture", problems="texts", problems_path=str(tmp_path / "book.txt"), tokens="5,000",
+        name="book",
+    )  # fmt: skip
+    assert not at.exception and not at.toggle
+    fields = {field.label: field.value for field in at.text_input}
+    assert fields["Context"] == "128" and "Test problems" not in fields
+    assert "Text" not in [group.label for group in at.get("button_group")]
+    next(button for button in at.button if button.label == "Capture").click().run()
+    assert not at.exception and not at.error
+    (job,) = Workspace(workspace).jobs.all()
+    asked = {"problems": str(tmp_path / "book.txt"), "positions": "all", "context": 128, "tokens": 5000}
+    assert asked.items() <= job.spec.items()
+
+
+def test_a_text_set_needs_a_name_and_whole_numbers(open_page, workspace, no_supervisor):
+    at = open_page("data", workspace, show="capture", problems="hub", name="h")
+    next(button for button in at.button if button.label == "Capture").click().run()
+    assert len(at.error) == 1 and "OWNER/NAME" in at.error[0].value
+    at = open_page("data", workspace, show="capture", problems="hub", hub="a/b", context="many", name="h")
+    next(button for button in at.button if button.label == "Capture").click().run()
+    assert len(at.error) == 1 and "context 'many'" in at.error[0].value
+    assert Workspace(workspace).jobs.all() == []
+
+
+def test_problems_may_be_cut(open_page, workspace, no_supervisor):
+    at = open_page("data", workspace, show="capture", context="64", many="7", name="c")
+    assert not at.toggle  # a piece of a problem asks nothing
+    next(button for button in at.button if button.label == "Capture").click().run()
+    assert not at.exception and not at.error
+    (job,) = Workspace(workspace).jobs.all()
+    assert job.spec["context"] == 64 and "tokens" not in job.spec
+
+
+def test_what_cut_texts_are(open_page, tmp_path):
+    from sae.common.progress import Silent
+    from tests.language_models import tiny
+
+    model = tiny.make(tmp_path / "model")
+    (tmp_path / "book.txt").write_text("  ".join(tiny.TEXTS) * 4)
+    workspace = Workspace(tmp_path / "w")
+    spec = {"name": "b", "model": str(model), "problems": str(tmp_path / "book.txt"), "layers": "1", "positions": "all",
+            "context": 32}  # fmt: skip
+    capture(spec, workspace.activations_folder("b"), "cpu", Silent())
+    said = data_view.facts(workspace.open_activations("b"))
+    assert said["Texts"].startswith("text 1 ") and "pieces of at most 32 tokens, of 1 document; there is" in said["Cut"]
+    at = open_page("data", workspace.root, show="problems")
+    assert not at.exception and any("pieces. Tick one" in caption.value for caption in at.caption)
