@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,23 +13,31 @@ from sae.figures.style import ThemeName, category_color, new_figure, theme_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sae.analysis.scaling import Law
 
+def scaling_law(
+    table: pd.DataFrame,
+    predict: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    *,
+    theme: ThemeName = "light",
+    height: int = 380,
+) -> go.Figure:
+    """Points: runs, hollow on the size left out; lines: the law, dashed there.
 
-def scaling_law(law: Law, *, theme: ThemeName = "light", height: int = 380) -> go.Figure:
-    """Points: runs, hollow on the size left out; lines: the law, dashed there."""
+    Args:
+        table, predict: of `sae.analysis.scaling.Law`.
+    """
     figure = new_figure(
         "Unexplained variance by K and size", x_title="K (active features a row)", y_title="1 - EV_total", theme=theme,
         height=height,
     )  # fmt: skip
-    ks = np.unique(law.table["k"].to_numpy(float))
+    ks = np.unique(table["k"].to_numpy(float))
     span = np.exp(np.linspace(np.log(ks.min()), np.log(ks.max()), 40))
-    for number, (size, part) in enumerate(law.table.groupby("d_sae")):
+    for number, (size, part) in enumerate(table.groupby("d_sae")):
         color, out = category_color(number, theme), bool(part["held_out"].iloc[0])
         named = f"{size:,}{' (held out)' if out else ''}"
         figure.add_trace(
             go.Scatter(
-                x=span, y=law.predict(span, np.full_like(span, size)), mode="lines", name=named, legendgroup=named,
+                x=span, y=predict(span, np.full_like(span, size)), mode="lines", name=named, legendgroup=named,
                 showlegend=False, hoverinfo="skip",
                 line={"color": color, "width": 1.5, "dash": "dash" if out else None},
             )

@@ -46,7 +46,7 @@ def show(
             off, next_off = (f"{100 * math.expm1(value):.1f} %" for value in (law.error, law.error_of_next))
             verdict = "better" if law.error < law.error_of_next else "no better"
             figure_panel(
-                scaling_law(law, theme=page.theme()), law.table, key="scaling_law",
+                scaling_law(law.table, law.predict, theme=page.theme()), law.table, key="scaling_law",
                 meaning=f"Fitted without d_sae {count(law.held_out)}, where it is off by {off}: {verdict} than the "
                 f"size below at the same K ({next_off}).",
                 formula=r"$$\log \mathrm{FVU} = a + b_K \log K + b_d \log d + g \log K \log d$$ by least squares, "
@@ -57,7 +57,7 @@ def show(
                     experiment, chosen,
                     "from sae.analysis.scaling import fit\nfrom sae.figures.scaling import scaling_law\n",
                     'held = runs.query("split == \'validation\'")\n'
-                    'law = fit(held.assign(fvu=1 - held["ev_total"]))\nscaling_law(law).show()'),
+                    'law = fit(held.assign(fvu=1 - held["ev_total"]))\nscaling_law(law.table, law.predict).show()'),
             )  # fmt: skip
     with right:
         gap = done.assign(gap=done["train_ev_total"] - done["ev_total"])
