@@ -1,4 +1,4 @@
-"""Every architecture at equal L0: those that choose how many features fire, and those that are led there by a penalty."""
+"""Every architecture at equal L0: those that choose how many features fire, and those that a penalty leads there."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ ARCHITECTURES_KIND = Kind(
     baseline={"method": "topk"},
     matched="l0",
     recipes={"method": ARCHITECTURES},
-    known="Architectures led by a penalty have it calibrated in training until L0 is K; what is left of a difference in L0 is "
-    "taken out by interpolation between their own sparsities. They train at a rate of 0.01, the others at 0.001.",
+    known="Architectures led by a penalty have it calibrated in training until L0 is K; what is left of a difference "
+    "in L0 is taken out by interpolation between their own sparsities. They train at rate 0.01, the others at 0.001.",
 )
