@@ -41,7 +41,7 @@ def entries_of(codes: np.ndarray, most: float = np.inf) -> Entries | None:
 
 def indexed(row_start: np.ndarray, features: np.ndarray, values: np.ndarray, d: int) -> Entries:
     """Of entries that are sorted by row, then feature."""
-    return Entries(row_start, features, values, *_by_feature(row_start, features, d))
+    return Entries(row_start, features, values, *by_feature(row_start, features, d))
 
 
 @njit(cache=True, nogil=True)
@@ -76,7 +76,8 @@ def _by_row(codes, counts):
 
 
 @njit(cache=True, nogil=True)
-def _by_feature(row_start, features, d):
+def by_feature(row_start, features, d):
+    """Where each feature's entries begin [d + 1], their rows, and their places in `features`; rows ascend in a feature."""
     start = np.zeros(d + 1, np.int64)
     for e in range(len(features)):
         start[features[e] + 1] += 1

@@ -15,6 +15,7 @@ from numba import njit
 from torch import Tensor
 
 from sae.common.threads import balanced, even, over_ranges
+from sae.objectives.sparse_gram import by_feature
 from sae.training.kernels.product import encoder_product
 
 # Share of codes that are not 0 below which the sparse loops win (measured at d_in 256 to 2,048).
@@ -70,7 +71,7 @@ class _Encode(torch.autograd.Function):
         by_b_enc = by_pre.sum(0)
         if is_sparse(by_pre):
             indptr, features, values = (part.numpy() for part in _compressed(by_pre))
-            start, row, entry = _by_feature(indptr, features, len(by_b_enc))
+            start, row, entry = by_feature(indptr, features, len(by_b_enc))
             by_W_enc = torch.empty(W_enc.T.shape)
 
             def work(part: int, first: int, last: int) -> None:
@@ -102,7 +103,7 @@ class _Decode(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         by_x = gradients[0].contiguous()
         indptr, features, values, W_dec = ctx.saved_tensors
-        start, row, entry = _by_feature(indptr.numpy(), features.numpy(), len(W_dec))
+        start, row, entry = by_feature(indptr.numpy(), features.numpy(), len(W_dec))
         by_code, by_W_dec = torch.zeros(len(by_x), len(W_dec)), torch.empty(W_dec.shape)
         given = (values.numpy(), W_dec.detach().contiguous().numpy(), by_x.numpy(), by_code.numpy(), by_W_dec.numpy())
         over_ranges(lambda part, a, b: _decode_back(a, b, start, row, entry, *given), balanced(start, 1.0))
@@ -141,25 +142,6 @@ def _fill(first, last, deciding, dense, indptr, features, values):
                 features[at] = j
                 values[at] = dense[i, j]
                 at += 1
-
-
-@njit(cache=True, nogil=True)
-def _by_feature(indptr, features, d_sae):
-    """Entries sorted by feature: (start [d_sae + 1], row and entry of each [nnz]), rows ascending in a feature."""
-    start = np.zeros(d_sae + 1, np.int64)
-    for at in range(len(features)):
-        start[features[at] + 1] += 1
-    for j in range(d_sae):
-        start[j + 1] += start[j]
-    row, entry = np.empty(len(features), np.int32), np.empty(len(features), np.int64)
-    following = start[:-1].copy()
-    for i in range(len(indptr) - 1):
-        for at in range(indptr[i], indptr[i + 1]):
-            j = features[at]
-            row[following[j]] = i
-            entry[following[j]] = at
-            following[j] += 1
-    return start, row, entry
 
 
 @njit(cache=True, nogil=True, fastmath=_MATH, error_model="numpy")
