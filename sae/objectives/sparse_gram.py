@@ -77,7 +77,7 @@ def _by_row(codes, counts):
 
 @njit(cache=True, nogil=True)
 def by_feature(row_start, features, d):
-    """Where each feature's entries begin [d + 1], their rows, and their places in `features`; rows ascend in a feature."""
+    """Where each feature's entries begin [d + 1], their rows (ascending in a feature), their places in `features`."""
     start = np.zeros(d + 1, np.int64)
     for e in range(len(features)):
         start[features[e] + 1] += 1
