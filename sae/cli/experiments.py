@@ -38,7 +38,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         one.add_argument("--k", metavar="LIST", help="e.g. 5,10,20,100")
         one.add_argument("--d-sae", metavar="LIST", help="e.g. 512,1024,2048")
         one.add_argument("--seeds", type=int, metavar="N", help="how many seeds (default 1)")
-        one.add_argument("--preset", metavar="LIST", help="corrected, published, report")
+        one.add_argument("--preset", metavar="LIST", help="corrected, published, report; of orthogonality published")
         one.add_argument(
             "--vary",
             action="append",
@@ -63,11 +63,18 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """The specification that the options stand for. Raises UserError for a list that can't be read."""
+    from sae.experiments import KINDS
     from sae.experiments.plan import seed_values
 
     factors: dict[str, list[Any]] = {}
-    if options.preset:
-        factors["preset"] = [word.strip() for word in options.preset.split(",") if word.strip()]
+    presets = [word.strip() for word in (options.preset or "").split(",") if word.strip()]
+    whole = options.kind in KINDS and bool(KINDS[options.kind].presets)
+    if whole and len(presets) > 1:
+        raise UserError(
+            f"--preset {options.preset!r}: {options.kind} takes one, {', '.join(KINDS[options.kind].presets)}"
+        )
+    if presets and not whole:
+        factors["preset"] = presets
     lists = (
         ("layer", "--layers", options.layers),
         ("position", "--positions", options.positions),
@@ -96,6 +103,8 @@ def spec_of(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "factors": factors,
         "settings": settings_from(options.set),
     }
+    if whole and presets:
+        spec["preset"] = presets[0]
     return spec if definition is None else {**spec, "definition": definition}
 
 

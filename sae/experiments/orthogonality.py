@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from sae.experiments.plan import Factor, Kind
+from sae.experiments.published import Published
 from sae.experiments.recipes import Recipe
 
 METRICS = (
@@ -24,6 +25,17 @@ METRICS = (
 SIZE = Factor("d_sae", (2304,), "dictionary size (features)")
 SEED = Factor("seed", (0,), "seed")
 BASE = {"epochs": 10, "batch_size": 2048, "lr": 3e-4}
+#: The second note's own setting, for a machine that has the model; what its code would have trained on.
+PUBLISHED = Published(
+    factors={"d_sae": 2304},
+    settings={"batch_size": 2048, "lr": 3e-4, "l1_coefficient": 0.04},
+    model="gemma-2-2b",
+    layer=19,
+    context=128,
+    capture="python -m sae capture --model google/gemma-2-2b --problems hub:monology/pile-uncopyrighted --context 128 "
+    "--tokens 3000000 --layers 19 --positions all --dtype float16 --name gemma-2-2b-l19",
+)
+_PRESETS = {"published": PUBLISHED}
 _STANDARD = {"architecture": "standard", "l1_coefficient": 0.04}
 
 # What each mechanism is alone, as it was meant (docs/orthogonality.md).
@@ -55,7 +67,9 @@ _MECHANISMS: dict[str, tuple[dict[str, Any], str]] = {
     "reallocation": ({"reallocation": True}, "features that hardly fire start anew"),
     "ortsae": ({"ortsae_weight": 0.25}, "OrtSAE: decoder rows apart, in random chunks"),
 }
-_MATRYOSHKA = Recipe({"architecture": "matryoshka"}, "Matryoshka TopK: nested prefixes reconstruct by themselves")
+_MATRYOSHKA = Recipe(
+    {"architecture": "matryoshka", "l1_coefficient": 0.0}, "Matryoshka TopK: nested prefixes reconstruct by themselves"
+)
 ALONE = {
     **{name: Recipe({**_STANDARD, **settings}, words) for name, (settings, words) in _MECHANISMS.items()},
     "matryoshka": _MATRYOSHKA,
@@ -135,6 +149,7 @@ ORTHOGONALITY = Kind(
     factors=(Factor("mechanism", tuple(ALONE), "mechanism"), SIZE, Factor("k", (64,), "K (Matryoshka's)"), SEED),
     settings=BASE,
     metrics=METRICS,
+    presets=_PRESETS,
     baseline={"mechanism": "baseline"},
     recipes={"mechanism": ALONE},
     known=_KNOWN,
@@ -146,6 +161,7 @@ MATCHED_ORTHOGONALITY = Kind(
     factors=(Factor("mechanism", tuple(MATCHED), "mechanism"), SIZE, Factor("k", (64,), "L0 aimed at"), SEED),
     settings=BASE,
     metrics=METRICS,
+    presets=_PRESETS,
     baseline={"mechanism": "baseline"},
     recipes={"mechanism": MATCHED},
     known=_KNOWN,
@@ -157,6 +173,7 @@ WRITTEN_ORTHOGONALITY = Kind(
     factors=(Factor("mechanism", tuple(AS_WRITTEN), "run"), SIZE, Factor("k", (64,), "K (Matryoshka's)"), SEED),
     settings=BASE,
     metrics=METRICS,
+    presets=_PRESETS,
     baseline={"mechanism": "baseline"},
     recipes={"mechanism": AS_WRITTEN},
     known=f"{_KNOWN} No verdict on a mechanism comes from here: runs differ in several and in L0.",
@@ -173,6 +190,7 @@ THRESHOLD = Kind(
     ),
     settings={**BASE, **_STANDARD, **_PAIRS, "calibrated": True},
     metrics=METRICS,
+    presets=_PRESETS,
     baseline={"pair_fraction": 0.001},
     known=_KNOWN,
 )
@@ -188,6 +206,7 @@ TAU = Kind(
     factors=(Factor("margin", tuple(_TAUS), "tau"), SIZE, Factor("k", (64,), "L0 aimed at"), SEED),
     settings={**BASE, **_STANDARD, "calibrated": True},
     metrics=METRICS,
+    presets=_PRESETS,
     baseline={"margin": "fixed-0.1"},
     recipes={"margin": _TAUS},
     known=_KNOWN,

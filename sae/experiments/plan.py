@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sae.common.errors import UserError
+from sae.experiments.published import Published
 from sae.experiments.recipes import Recipe, recipe
 from sae.training.config import TrainingConfig, config_class, from_settings
 from sae.training.mechanisms_config import OFF
@@ -49,6 +50,8 @@ class Kind:
     """A metric of cost at which cells are compared by interpolation, where equal factors would not be fair."""
     recipes: dict[str, dict[str, Recipe]] = field(default_factory=dict)
     """Factors whose values are whole sets of settings: those, by factor and value."""
+    presets: dict[str, Published] = field(default_factory=dict)
+    """Settings of documents as a whole, by name; where recipes are presets (`recipes`), they are a factor instead."""
     known: str = ""
     """What is known of the source that it goes back to, and what is our reading: a line for people."""
 
@@ -76,9 +79,12 @@ class Spec:
     settings: dict[str, Any] = field(default_factory=dict)
     definition: dict[str, Any] | None = None
     """Of a kind that is not built in (`sae.experiments.definition`)."""
+    preset: str | None = None
+    """One of the kind's `presets`."""
 
     def as_dict(self) -> dict[str, Any]:
-        own = {} if self.definition is None else {"definition": self.definition}
+        named = {"definition": self.definition, "preset": self.preset}
+        own = {name: value for name, value in named.items() if value is not None}
         return {
             "kind": self.kind,
             "name": self.name,
@@ -138,11 +144,11 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
     """Cross the factors of `spec` (the kind's defaults where it names none) into runs.
 
     A setting is looked up in this order, the last one found winning: the training defaults, the kind's, the
-    recipe's, the user's `settings`, the factors.
+    preset's, the recipe's, the user's `settings`, the factors.
 
     Raises:
-        UserError: for an unknown factor or setting, an empty list, a value out of range (K > d_sae names the cell), or
-            more than 20,000 runs.
+        UserError: for an unknown factor, setting or preset, choices against the preset, an empty list, a value out of
+            range (K > d_sae names the cell), or more than 20,000 runs.
     """
     known = {factor.name: factor for factor in kind.factors}
     for name, values in spec.factors.items():
@@ -150,7 +156,12 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
             raise UserError(f"{name!r} is not a factor of {kind.name}; factors are: {', '.join(known)}")
         if not values:
             raise UserError(f"factor {name!r} has no values")
-    factors = {name: list(dict.fromkeys(spec.factors.get(name, factor.default))) for name, factor in known.items()}
+    published = _published(kind, spec)
+    fixed = {name: (value,) for name, value in published.factors.items()} if published else {}
+    factors = {
+        name: list(dict.fromkeys(spec.factors.get(name, fixed.get(name, factor.default))))
+        for name, factor in known.items()
+    }
     overlap = sorted(set(factors) & set(spec.settings))
     if overlap:
         raise UserError(f"{overlap[0]!r} is a factor of {kind.name}: give its values as one, not as a setting")
@@ -162,7 +173,7 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
     runs = []
     for combination in itertools.product(*factors.values()):
         cell = dict(zip(factors, combination, strict=True))
-        settings = dict(kind.settings)
+        settings = {**kind.settings, **(published.settings if published else {})}
         for name, recipes in kind.recipes.items():
             settings |= recipe(name, recipes, cell[name])
         trained = {name: value for name, value in cell.items() if name not in (*kind.recipes, *SLICE_FACTORS)}
@@ -172,6 +183,17 @@ def resolve(kind: Kind, spec: Spec) -> Plan:
         runs.append(RunPlan(_run_id(kind, spec, cell, config), cell, config, **place))
     factors = {name: list(dict.fromkeys(run.factors[name] for run in runs)) for name in factors}
     return Plan(spec, factors, runs)
+
+
+def _published(kind: Kind, spec: Spec) -> Published | None:
+    if spec.preset is None:
+        return None
+    if spec.preset not in kind.presets:
+        there = f"take one of {', '.join(kind.presets)}" if kind.presets else "it has none"
+        raise UserError(f"preset {spec.preset!r} is not known for {kind.name}: {there}")
+    published = kind.presets[spec.preset]
+    published.check_choices(spec.factors, spec.settings)
+    return published
 
 
 def _known(given: dict[str, Any], settings: dict[str, Any], kind: Kind) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def _tokens(model: str, texts: bool) -> dict[str, Any]:
             130, "Layers", name="layers", default="9",
             help="Blocks whose output is kept, counted from 0, with commas between; or all.",
         )  # fmt: skip
-    text = "question"
+    text: str | None = "question"
     if not texts:
         text = pick_choice(
             "Text",

@@ -48,6 +48,8 @@ def experiment_command(spec: Mapping[str, Any]) -> str:
     for name in ("layer", "position"):
         if spec.get(name) is not None:
             words += [f"--{name}", str(spec[name])]
+    if spec.get("preset"):
+        words += ["--preset", str(spec["preset"])]
     for name, values in factors.items():
         if name == "seed":
             words += ["--seeds", str(len(values))]

@@ -29,7 +29,12 @@ def planned(workspace: Workspace, spec: Spec) -> Plan:
     if kind.over_slices:
         slices = workspace.open_activations(spec.activations).slices
         spec = over_all_slices(kind, spec, [(piece.layer, piece.position) for piece in slices])
-    return resolve(kind, spec)
+    plan = resolve(kind, spec)
+    if spec.preset is not None:
+        activations = workspace.open_activations(spec.activations)
+        piece = activations.slice(spec.layer, spec.position)
+        kind.presets[spec.preset].check_activations(activations.manifest, piece.layer)
+    return plan
 
 
 def register(workspace: Workspace, plan: Plan) -> None:

@@ -81,6 +81,25 @@ def test_an_experiment_from_the_command_line_to_numbers(call, folder):
     assert opened.metrics["validation"]["ev_total"] == pytest.approx(float(ev), abs=1e-4)
 
 
+def test_the_published_orthogonality_setting(call, folder):
+    words = ["experiment", "run", "orthogonality", "--activations", "rows", "--name", "p", "--preset", "published"]
+    code, _, err = call(*words)
+    assert code == 2 and "python -m sae capture --model google/gemma-2-2b" in err.strip().splitlines()[-1]
+    manifest = folder / "activations" / "rows" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content |= {"model": {"name": "google/gemma-2-2b"}, "cut": {"context": 128}, "positions": "all"}
+    content["slices"][0]["layer"] = 19
+    manifest.write_text(json.dumps(content))
+    code, _, err = call(*words, "--queue", "--vary", "mechanism=baseline", "--set", "epochs=40")
+    assert code == 0, err
+    from sae.ui.reproduce import experiment_command
+
+    spec = Workspace(folder).experiment("p").spec
+    assert spec["preset"] == "published" and "--preset published" in experiment_command(spec)
+    code, _, err = call(*words[:-1], "published,corrected")
+    assert code == 2 and "takes one, published" in err
+
+
 def test_lists_shows_and_deletes(call, folder):
     document = trained(call)
     run = document["runs"][0]["id"]

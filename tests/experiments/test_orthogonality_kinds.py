@@ -6,7 +6,7 @@ import torch
 
 from sae.common.errors import UserError
 from sae.experiments import KINDS
-from sae.experiments.orthogonality import AS_WRITTEN, ORTHOGONALITY_KINDS
+from sae.experiments.orthogonality import AS_WRITTEN, ORTHOGONALITY_KINDS, PUBLISHED
 from sae.experiments.plan import Spec, resolve
 from sae.training.group import build
 from sae.training.lengths import check_lengths
@@ -102,3 +102,36 @@ def test_a_calibrated_run_stopped_and_resumed_is_the_undisturbed_one():
 def test_a_calibration_without_a_penalty_is_refused():
     with pytest.raises(UserError, match="set l1_coefficient above 0"):
         resolve(KINDS["orthogonality-matched"], spec("orthogonality-matched", l1_coefficient=0.0))
+
+
+@pytest.mark.parametrize("kind", ORTHOGONALITY_KINDS, ids=lambda kind: kind.name)
+def test_the_published_setting(kind):
+    for run in resolve(kind, Spec(kind.name, "x", "a", factors={"seed": [0, 1]}, preset="published")).runs:
+        config = run.config
+        assert (config.d_sae, config.batch_size, config.lr) == (2304, 2048, 3e-4)
+        assert config.l1_coefficient == (0.04 if config.architecture == "standard" else 0)
+    for more, message in (
+        ({"factors": {"d_sae": [512]}}, "has d_sae 2304: leave d_sae out"),
+        ({"settings": {"lr": "0.001"}}, "has lr 0.0003: leave lr out"),
+        ({"preset": "report"}, "preset 'report' is not known for .*: take one of published"),
+    ):
+        with pytest.raises(UserError, match=message):
+            resolve(kind, Spec(kind.name, "x", "a", **{"preset": "published", **more}))
+    with pytest.raises(UserError, match="preset 'published' is not known for topk-grid: it has none"):
+        resolve(KINDS["topk-grid"], Spec("topk-grid", "x", "a", preset="published"))
+
+
+def test_the_published_setting_takes_its_own_activations_alone():
+    right = {"model": {"name": "google/gemma-2-2b"}, "cut": {"context": 128}, "positions": "all"}
+    PUBLISHED.check_activations(right, 19)
+    PUBLISHED.check_activations({**right, "model": {"name": "/models/Gemma-2-2B"}}, 19)
+    for change, layer, message in (
+        ({"model": {"name": "google/gemma-2-9b"}}, 19, "model google/gemma-2-9b in place of gemma-2-2b:"),
+        ({"model": None}, 19, "model no model"),
+        ({}, 20, "layer 20 in place of 19:"),
+        ({"cut": {"context": 256}}, 19, "context 256 in place of 128:"),
+        ({"cut": None, "positions": "last"}, 19, "context None in place of 128, positions last in place of all:"),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            PUBLISHED.check_activations({**right, **change}, layer)
+        assert PUBLISHED.capture in str(caught.value) and "\n" not in str(caught.value)
