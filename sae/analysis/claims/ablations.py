@@ -16,7 +16,8 @@ from sae.analysis.claims.documents import Claim, Document
 from sae.analysis.claims.finding import DIFFERS, REFUTED, REPRODUCED, Finding, untestable, waiting
 from sae.analysis.claims.measured import Ablation, Measured
 
-_SHARES = ("dead", "dense", "diverged", "recall", "deviation", "confirmed")
+_MEASUREMENTS = ("concepts", "equal_bits", "absorption")
+_SHARES = ("absorption_rate", "dead", "dense", "diverged", "recall", "deviation", "confirmed")
 
 
 def text_of(metric: str, number: float, signed: bool = False) -> str:
@@ -53,7 +54,9 @@ def against_baseline(claim: Claim, document: Document, measured: Measured | None
     """`metric` of the baseline against another `level` of the ablated factors: reproduced if the baseline is `lower`
     or `higher` (`way`) by more than chance, refuted if the other way round, differs if the seeds can't tell.
 
-    With `matched`, at equal values of the experiment's matched metric, the level's curve being interpolated.
+    With `matched`, at equal values of the experiment's matched metric, the level's curve being interpolated. With
+    `equal`, cells are judged alone in which the baseline's and the level's mean of that metric differ by at most the
+    share `within` of the baseline's.
     """
     found = _runs(claim, measured)
     if isinstance(found, Finding):
@@ -70,6 +73,10 @@ def against_baseline(claim: Claim, document: Document, measured: Measured | None
     if table.empty:
         where = f" where both have points at one {ablation.matched}" if claim.arguments.get("matched") else ""
         return untestable(f"{ablation.experiment!r} has no finished runs of both sides in one seed{where}")
+    if equal := claim.arguments.get("equal"):
+        table, apart = _alike(table, runs, ablation, equal, claim.arguments["within"])
+        if table.empty:
+            return untestable(f"{ablation.experiment!r} has no runs at equal {equal}: {apart}")
     return _judged(claim, ablation, metric, [_Side(line, _cell(line, ablation)) for line in table.to_dict("records")])
 
 
@@ -149,6 +156,22 @@ def smaller(claim: Claim, document: Document, measured: Measured | None) -> Find
     return _finding(ablation, verdict, value, reason, line, number=float(line["compression"]))
 
 
+def _alike(
+    table: pd.DataFrame, runs: pd.DataFrame, ablation: Ablation, metric: str, within: float
+) -> tuple[pd.DataFrame, str]:
+    """Those lines of a table of differences whose sides have the same `metric`; and of the others how far they differ.
+
+    Seeds count where both sides have what the table compares.
+    """
+    other = differences(runs, ablation.baseline, ablation.factors, [metric])
+    by = [name for name in ablation.factors if name != "seed" and name in other and name in table]
+    both = table.merge(other[[*by, "baseline", "level"]], on=by, how="left", suffixes=("", "_equal"))
+    apart = ((both["level_equal"] - both["baseline_equal"]).abs() / both["baseline_equal"]).to_numpy(float)
+    near = apart <= within
+    worst = f"it differs by {100 * np.nanmax(apart):.0f} %" if np.isfinite(apart).any() else "it is not known"
+    return table[near], worst
+
+
 class _Side:
     """A comparison in one cell: `line` has baseline, level, difference (level less baseline), low, high, n."""
 
@@ -192,7 +215,7 @@ def _runs(claim: Claim, measured: Measured | None, *more: str) -> tuple[Ablation
         runs = runs[runs[name].isin(wanted if isinstance(wanted, list) else [wanted])]
     for name in [claim.arguments.get("metric"), *(claim.arguments[part] for part in more)]:
         if name is not None and (name not in runs or runs[name].notna().sum() == 0):
-            measurement = next((one for one in ("concepts", "equal_bits") if name.startswith(one)), None)
+            measurement = next((one for one in _MEASUREMENTS if name.startswith(f"{one}_")), None)
             if measurement:
                 return waiting(f"{ablation.experiment!r} was not measured by {measurement.replace('_', '-')}")
             return untestable(f"the runs of {ablation.experiment!r} have no {name}")
