@@ -54,7 +54,7 @@ def form(workspace: Workspace, free_name: Callable[[str], str]) -> None:
         source, upload, texts = _pick_problems(codi)
     with above:
         where = _thoughts() if codi else _tokens(model, texts)
-    with below:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         limit = ""
         if not source.startswith("generated"):
             limit = _field(
@@ -208,7 +208,9 @@ def _pick_problems(codi: bool) -> tuple[str, Any, bool]:
     offered = PROBLEMS | ({} if codi else _TEXTS) | (_HPO if hpo_is_here() else {})
     with st.container(width=230):
         source = (
-            pick_choice("Problems", list(offered), name="problems", default="generated", format=lambda p: offered[p])
+            pick_choice(
+                "What is read", list(offered), name="problems", default="generated", format=lambda p: offered[p]
+            )
             or "generated"
         )
     if source == "generated":
