@@ -26,7 +26,7 @@ def show(workspace: Workspace, kind: Kind) -> None:
     with st.expander("Define an experiment of your own"):
         st.caption(
             f"In YAML, with the fields of the built-in ones: {', '.join(FIELDS)}. It starts as a copy of what is "
-            "chosen above; give it a name of its own. It is kept in the workspace, and with all that is trained from it."
+            "chosen above; give it a name of its own. It is kept in the workspace, and with what is trained from it."
         )
         copy = {**definition_of(kind), "name": f"my-{kind.name}"[:60], "title": f"{kind.title}, mine"}
         text = st.text_area("Definition", to_yaml(copy), height=300, key=f"define_{kind.name}")

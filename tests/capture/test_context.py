@@ -48,7 +48,7 @@ def metaspace() -> Any:
 
 def reads(tokenizer: Any) -> Any:
     """What cutting asks of a model without a limit."""
-    named = SimpleNamespace(tokenizer=tokenizer, context=None)
+    named: Any = SimpleNamespace(tokenizer=tokenizer, context=None)
     named.tokenize = lambda texts: LanguageModel.tokenize(named, texts)
     return named
 

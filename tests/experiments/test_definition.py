@@ -27,7 +27,9 @@ recipes:
 def test_a_definition_becomes_the_runs_that_it_describes():
     kind = kind_from(parse_definition(MINE, "f.yaml"))
     plan = resolve(kind, Spec("depth", "x", "rows"))
-    cells = {(run.config.lr, run.config.encoder_init, run.config.k, run.config.epochs) for run in plan.runs}
+    cells = {
+        (run.config.lr, run.config.as_dict()["encoder_init"], run.config.k, run.config.epochs) for run in plan.runs
+    }
     assert cells == {(lr, start, 4, 3) for lr in (0.001, 0.01) for start in ("tied", "linear")}
     assert kind.ablates and kind.recipes["start"]["tied"].meaning == "as it should be"
 

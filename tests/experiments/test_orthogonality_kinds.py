@@ -1,5 +1,7 @@
 """The orthogonality experiments: what their recipes are, and that each trains."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -107,14 +109,15 @@ def test_a_calibration_without_a_penalty_is_refused():
 @pytest.mark.parametrize("kind", ORTHOGONALITY_KINDS, ids=lambda kind: kind.name)
 def test_the_published_setting(kind):
     for run in resolve(kind, Spec(kind.name, "x", "a", factors={"seed": [0, 1]}, preset="published")).runs:
-        config = run.config
+        config: Any = run.config
         assert (config.d_sae, config.batch_size, config.lr) == (2304, 2048, 3e-4)
         assert config.l1_coefficient == (0.04 if config.architecture == "standard" else 0)
-    for more, message in (
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"factors": {"d_sae": [512]}}, "has d_sae 2304: leave d_sae out"),
         ({"settings": {"lr": "0.001"}}, "has lr 0.0003: leave lr out"),
         ({"preset": "report"}, "preset 'report' is not known for .*: take one of published"),
-    ):
+    ]
+    for more, message in wrong:
         with pytest.raises(UserError, match=message):
             resolve(kind, Spec(kind.name, "x", "a", **{"preset": "published", **more}))
     with pytest.raises(UserError, match="preset 'published' is not known for topk-grid: it has none"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from sae.figures.columns import binned
@@ -14,12 +15,12 @@ TREE = pd.DataFrame(
 
 
 def test_bars_and_the_lines_of_chance():
-    table = binned([0.1, 0.8, 0.85, 0.9], bins=10, low=0.0, high=1.0)
+    table = binned(np.array([0.1, 0.8, 0.85, 0.9]), bins=10, low=0.0, high=1.0)
     figure = similarity_histogram(table, {"random directions": 0.2}, threshold=0.7)
     bars, random, threshold = figure.data
     assert sum(y for y in bars.y if y == y) == 4
     assert set(random.x) == {0.2} and "0.20" in random.name and set(threshold.x) == {0.7}
-    assert similarity_histogram(binned([]), {}).layout.annotations[0].text == "No feature is matched"
+    assert similarity_histogram(binned(np.array([])), {}).layout.annotations[0].text == "No feature is matched"
 
 
 def test_bars_of_seeds_say_their_share():

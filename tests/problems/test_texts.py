@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -82,7 +83,9 @@ class Hub:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         import huggingface_hub
 
-        self.folder, self.downloaded, self.asked = folder, [], []
+        self.folder = folder
+        self.downloaded: list[str] = []
+        self.asked: list[str | None] = []
         monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", self.info)
         monkeypatch.setattr(huggingface_hub, "hf_hub_download", self.download)
 
@@ -98,7 +101,8 @@ class Hub:
         self.asked.append(revision)
         commit = (revision or "main").replace("/", "_")
         if not (self.folder / commit).is_dir():
-            raise RevisionNotFoundError("no", response=SimpleNamespace(headers={}, request=None))
+            response: Any = SimpleNamespace(headers={}, request=None)
+            raise RevisionNotFoundError("no", response=response)
         files = [path.relative_to(self.folder / commit).as_posix() for path in (self.folder / commit).rglob("*.*")]
         return SimpleNamespace(sha=commit, siblings=[SimpleNamespace(rfilename=file) for file in files])
 

@@ -16,7 +16,9 @@ def test_a_published_run_is_trained_again_with_the_cure(filled, tmp_path):
     assert cured(filled, run) is None
     spec = cure_spec(run)
     run_experiment(filled, spec, "cpu", JobProgress(tmp_path))
-    _, cure = cured(filled, run)
+    begun = cured(filled, run)
+    assert begun is not None and begun[1] is not None
+    cure = begun[1]
     before, after = run.config["training"], cure.config["training"]
     changed = {name for name in before if before[name] != after[name]}
     assert changed == set(changes(before)) and {"encoder_init", "b_dec_init", "auxk_coefficient"} <= changed

@@ -43,6 +43,13 @@ def directions(run):
     return living, rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def stability(workspace, run, **options):
+    """Where there is some."""
+    found = stability_of(workspace, run, **options)
+    assert found is not None
+    return found
+
+
 def test_siblings_and_family(here):
     first = runs(here, 16)[0]
     assert [run.factors["seed"] for run in siblings(here, first)] == [1, 2]
@@ -52,7 +59,7 @@ def test_siblings_and_family(here):
 def test_it_is_what_matching_by_hand_says_and_is_kept(here):
     first, *others = runs(here, 16)
     assert kept_stability(here, first) is None
-    found = stability_of(here, first)
+    found = stability(here, first)
     living, mine = directions(first)
     assert found.features["feature"].tolist() == living.tolist() and found.notes["seeds"] == 2
     columns = []
@@ -69,29 +76,30 @@ def test_it_is_what_matching_by_hand_says_and_is_kept(here):
     drawn = 16 - 2 * pairs
     assert found.notes["shared_start"] == pytest.approx((2 * pairs + drawn**2 / 240) / 16)
     again = kept_stability(here, first)
+    assert again is not None
     assert again.features.equals(found.features) and again.notes == json.loads(json.dumps(found.notes))
     before = (first.folder / "stability.parquet").read_bytes()
     (first.folder / "stability.json").unlink()
-    stability_of(here, first)
+    stability(here, first)
     assert (first.folder / "stability.parquet").read_bytes() == before
 
 
 def test_another_seed_makes_it_anew(here):
     first, second, third = runs(here, 24)
-    assert stability_of(here, first).notes["seeds"] == 2
+    assert stability(here, first).notes["seeds"] == 2
     here.delete_run(third.id)
-    assert kept_stability(here, first) is None and stability_of(here, first).notes["seeds"] == 1
+    assert kept_stability(here, first) is None and stability(here, first).notes["seeds"] == 1
     here.delete_run(second.id)
     assert stability_of(here, first) is None
 
 
 def test_a_damaged_copy_is_made_anew_and_nothing_is_kept_for_readers(here):
     first = runs(here, 16)[0]
-    stability_of(here, first, keep=False)
+    stability(here, first, keep=False)
     assert not (first.folder / "stability.json").exists()
-    whole = stability_of(here, first)
+    whole = stability(here, first)
     (first.folder / "stability.parquet").write_bytes(b"not a table")
-    assert stability_of(here, first).features.equals(whole.features)
+    assert stability(here, first).features.equals(whole.features)
 
 
 def test_the_command_line(here, capsys, monkeypatch):
