@@ -29,7 +29,7 @@ def pair_blocks(
 
     `rows` replaces codes.feature_rows (a permutation's).
     """
-    from sae.analysis.pair_kernel import by_row, products_of
+    from sae.analysis.kernels.pairs import by_row, products_of
 
     need = max(min_support, 1)
     if min_expected:

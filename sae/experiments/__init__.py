@@ -34,9 +34,9 @@ KINDS: dict[str, Kind] = {
         LAYER_POSITION_SWEEP,
         SCALING,
         STABILITY,
-        ARCHITECTURES_KIND,
         *COSINE,
         *ORTHOGONALITY_KINDS,
+        ARCHITECTURES_KIND,
     )
 }
 #: Experiments that measure the SAEs of others.
