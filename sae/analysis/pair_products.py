@@ -10,7 +10,7 @@ from sae.analysis.codes import FeatureActivations
 from sae.common.errors import UserError
 
 MEASURES = ("pearson", "phi", "jaccard", "lift", "cosine")
-BLOCK_ENTRIES = 16_000_000  # products held at once: 128 MB in float64
+BLOCK_ENTRIES = 16_000_000  # products held at once: 192 MB with their counts
 
 
 def check_request(by: str, top: int, least: float) -> None:
@@ -51,7 +51,7 @@ def pair_blocks(
         else:
             expected = np.outer(counts[start:stop], counts[start:]) / codes.n_rows
             a, b = np.nonzero(np.triu(expected >= min_expected, 1))
-        yield kept[a + start], kept[b + start], both[a, b], products[a, b]
+        yield kept[a + start], kept[b + start], both[a, b].astype(np.int64), products[a, b]
 
 
 def pearson_of(codes: FeatureActivations, a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:

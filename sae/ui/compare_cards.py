@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.ui import address, card_examples, compare_runs, empty, loaded, page, pickers
-from sae.ui.panel import figure_panel
+from sae.ui.activation_panel import activation_panel
 from sae.ui.tokens import token_strip
 from sae.ui.words import count, number, plain, plural, share
 from sae.workspace.comparing import why_not
@@ -153,7 +153,6 @@ def _lines(pair: tuple[RunFolder, RunFolder], features: tuple[int, int], at: int
 def _histogram(pair: tuple[RunFolder, RunFolder], features: tuple[int, int], at: int) -> None:
     from sae.analysis.distributions import activation_histogram
     from sae.figures import activity as figures
-    from sae.ui import reproduce
 
     found = [activation_histogram(loaded.codes(run), j) for run, j in zip(pair, features, strict=True)]
     run, feature, mine = pair[at], features[at], found[at]
@@ -165,14 +164,6 @@ def _histogram(pair: tuple[RunFolder, RunFolder], features: tuple[int, int], at:
     high = max(float(side.table["high"].max()) for side in found)
     figure.update_xaxes(range=[min(low, 0.0) * 1.02, high * 1.02])
     figure.update_traces(marker_color=compare_runs.colour(at), selector={"type": "bar"})
-    figure_panel(
-        figure, mine.table, key=f"compare_histogram_{at}", title="Activations", meaning="Both on one range.",
-        formula="Rows by activation, bins after Freedman and Diaconis, rows on a logarithmic axis; silent rows apart.",
-        filename=f"{run.id}-feature-{feature}-histogram",
-        reproduce=reproduce.of_run(
-            run, f"run features {run.id} --json",
-            "from sae.analysis.distributions import activation_histogram\nfrom sae.figures import activity\n\n"
-            f"found = activation_histogram(run.codes, {feature})\n"
-            "activity.activation_histogram(found.table, n_zero=found.n_zero, n_rows=found.n_rows).show()",
-        ),
-    )  # fmt: skip
+    activation_panel(
+        figure, mine.table, run=run, feature=feature, key=f"compare_histogram_{at}", meaning="Both on one range."
+    )

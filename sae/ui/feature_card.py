@@ -12,8 +12,9 @@ import streamlit as st
 
 from sae.analysis.examples import STRATA, stratum_title
 from sae.ui import address, card_examples, goes_with, keys, loaded, page, pickers, reproduce, role, stability_view
+from sae.ui.activation_panel import activation_panel
 from sae.ui.feature_table import neighbours
-from sae.ui.panel import figure_panel, table_panel
+from sae.ui.panel import table_panel
 from sae.ui.tokens import token_strip
 from sae.ui.words import count, plain, share
 from sae.workspace.notes import FeatureNote, Notes
@@ -229,17 +230,7 @@ def _histogram(run: RunFolder, feature: int) -> None:
     figure = figures.activation_histogram(
         found.table, n_zero=found.n_zero, n_rows=found.n_rows, feature=feature, theme=page.theme(), height=210
     )
-    figure_panel(
-        figure, found.table, key="card_histogram", title="Activations", meaning="",
-        formula="Rows by activation, bins after Freedman and Diaconis, rows on a logarithmic axis; silent rows apart.",
-        filename=f"{run.id}-feature-{feature}-histogram",
-        reproduce=reproduce.of_run(
-            run, f"run features {run.id} --json",
-            "from sae.analysis.distributions import activation_histogram\nfrom sae.figures import activity\n\n"
-            f"found = activation_histogram(run.codes, {feature})\n"
-            "activity.activation_histogram(found.table, n_zero=found.n_zero, n_rows=found.n_rows).show()",
-        ),
-    )  # fmt: skip
+    activation_panel(figure, found.table, run=run, feature=feature, key="card_histogram")
 
 
 def _partners(run: RunFolder, feature: int, notes: Notes) -> None:

@@ -40,14 +40,14 @@ def by_row(n_rows, place, indptr, rows, values):
 def products_of(
     block: np.ndarray, first: int, n_kept: int, entries: ByFeature, sorted_rows: ByRow
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each feature a of `block` with those of higher place: rows on which both are active (int64), and the sum of
+    """Of each feature a of `block` with those of higher place: rows on which both are active (int32), and the sum of
     products (float64), [len(block), n_kept - first]; entry (i, j) is of places first + i and first + j, 0 for j <= i.
 
     Args:
         block: features whose places are first, first + 1, ...
         n_kept: how many features have a place.
     """
-    both = np.zeros((len(block), n_kept - first), np.int64)
+    both = np.zeros((len(block), n_kept - first), np.int32)
     products = np.zeros((len(block), n_kept - first))
     _products(block, first, *entries, *sorted_rows, both, products)
     return both, products
