@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from sae.ui import empty, page, pickers, run_picker, run_views
+from sae.ui import empty, page, pickers, run_picker, run_unfinished, run_views
 
 VIEWS = {
     "overview": "Overview",
@@ -30,7 +30,7 @@ with page.errors_shown("reading the run"):
     if run is None:
         empty.no_runs()
     elif not run.done:
-        run_views.unfinished(workspace, run)
+        run_unfinished.unfinished(workspace, run)
     else:
         with beside:
             empty.link("features", "Features", experiment=run.config.get("experiment"), run=run.id)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import streamlit as st
 
-from sae.ui import address, compare_runs, empty, heat_map, loaded, matched, page, pickers, reproduce
+from sae.ui import address, compare_runs, empty, heat_map, matched, page, pickers, reproduce
 from sae.ui.compare_differences import reads
 from sae.ui.panel import figure_panel, table_panel
+from sae.ui.strongest import strongest_texts
 from sae.ui.words import plain
 from sae.workspace.comparing import family, why_not
 from sae.workspace.notes import Notes
@@ -100,11 +101,8 @@ def _list(
         if cells and cells[0][0] < len(counts):
             address.choose(feature=int(counts["feature"].iloc[cells[0][0]]), drop=("partner",))
 
-    try:
-        texts = loaded.top_texts(runs[0])
-    except Exception:  # examples are an extra here
-        texts = []
-    shown = counts.assign(text=[texts[j][0] if texts and texts[j] else "" for j in counts["feature"]])
+    texts = strongest_texts(runs[0])
+    shown = counts.assign(text=[texts[j] for j in counts["feature"]])
     column = st.column_config.NumberColumn
     table_panel(
         counts, shown=shown, key="compare_families", title=f"Features of d_sae {sizes[0]:,}", height=HEIGHT,
@@ -163,13 +161,10 @@ def _labels(runs: Sequence[RunFolder], table: pd.DataFrame) -> dict[tuple[int, i
     found: dict[tuple[int, int], str] = {}
     for generation, run in enumerate(runs):
         notes = Notes(run.folder).all()
-        try:
-            texts = loaded.top_texts(run)
-        except Exception:  # examples are an extra here
-            texts = []
+        texts = strongest_texts(run)
         for feature in table.loc[table["generation"] == generation, "feature"]:
             note = notes.get(int(feature))
-            said = note.label if note and note.label else texts[feature][0] if texts and texts[feature] else ""
+            said = note.label if note and note.label else texts[feature]
             said = said if len(said) <= _LONGEST else said[:_LONGEST].rsplit(" ", 1)[0] + " …"
             found[generation, int(feature)] = said.replace("<", "&lt;")
     return found

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from sae.ui import address, compare_cards, compare_runs, loaded, matched, page, pickers, reproduce
+from sae.ui import address, compare_cards, compare_runs, matched, page, pickers, reproduce
 from sae.ui.compare_differences import reads
 from sae.ui.panel import figure_panel, table_panel
+from sae.ui.strongest import strongest_texts
 from sae.ui.words import number, plain, share
 from sae.workspace.comparing import why_not
 from sae.workspace.notes import Notes
@@ -143,11 +144,8 @@ def listing(
     table = table.sort_values(["similarity", "nearest_similarity", "feature"], ascending=[False, False, True])
     labels = [{key: note.label for key, note in Notes(one.folder).all().items()} for one in pair]
     table = table.assign(label=[labels[side - 1].get(int(feature), "") for feature in table["feature"]])
-    try:
-        texts = loaded.top_texts(run)
-    except Exception:  # examples are an extra here
-        texts = []
-    table["text"] = [texts[feature][0] if texts and texts[feature] else "" for feature in table["feature"]]
+    texts = strongest_texts(run)
+    table["text"] = [texts[feature] for feature in table["feature"]]
     return table.reset_index(drop=True)
 
 

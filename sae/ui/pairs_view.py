@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from sae.common.errors import UserError
 from sae.ui import address, card_examples, empty, heat_map, loaded, page, pickers, reproduce
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.tokens import token_strip
@@ -229,7 +230,8 @@ def _pair(run: RunFolder, codes: FeatureActivations, table: pd.DataFrame, a: int
     from sae.figures.pairs import pair_scatter
 
     rows = pair_rows(codes, a, b)
-    interval = _interval(str(run.folder), _modified(run), a, b)
+    by_example = _examples_known(run)
+    interval = _interval(str(run.folder), _modified(run), a, b, by_example)
     labels = Notes(run.folder).all()
     experiment = run.config.get("experiment")
     with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="pair_head"):
@@ -237,7 +239,7 @@ def _pair(run: RunFolder, codes: FeatureActivations, table: pd.DataFrame, a: int
         for feature in (a, b):
             label = labels[feature].label if feature in labels and labels[feature].label else f"Feature {feature:,}"
             empty.link("features", plain(label), experiment=experiment, run=run.id, feature=feature)
-    st.markdown(_said(rows, codes.n_rows, interval))
+    st.markdown(_said(rows, codes.n_rows, interval, by_example))
     _null(run, interval, a, b)
     left, right = st.columns([1, 1.35], gap="medium")
     with left:
@@ -257,11 +259,21 @@ def _pair(run: RunFolder, codes: FeatureActivations, table: pd.DataFrame, a: int
         _examples(run, codes, rows, a, b)
 
 
-def _said(rows: pd.DataFrame, n_rows: int, interval: PairInterval) -> str:
+def _examples_known(run: RunFolder) -> bool:
+    """Whether rows of one example can be drawn together; without the activations each row stands for itself."""
+    try:
+        loaded.examples_by_row(run)
+    except UserError:
+        return False
+    return True
+
+
+def _said(rows: pd.DataFrame, n_rows: int, interval: PairInterval, by_example: bool) -> str:
     found = rows["which"].value_counts()
     both, first, second = (count(found.get(which, 0)) for which in WHICH)
     known = np.isfinite(interval.low)
-    bounds = f" (95 % interval {interval.low:.3f} to {interval.high:.3f}, bootstrap over examples)" if known else ""
+    drawn = "examples" if by_example else "rows: the activations that say which rows share an example are gone"
+    bounds = f" (95 % interval {interval.low:.3f} to {interval.high:.3f}, bootstrap over {drawn})" if known else ""
     return (
         f"r = **{interval.pearson:.3f}**{bounds}. Both active on **{both}** of {count(n_rows)} rows, only the first on "
         f"{first}, only the second on {second}."
@@ -269,17 +281,14 @@ def _said(rows: pd.DataFrame, n_rows: int, interval: PairInterval) -> str:
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _interval(folder: str, modified: int, a: int, b: int) -> PairInterval:
+def _interval(folder: str, modified: int, a: int, b: int, by_example: bool) -> PairInterval:
     from pathlib import Path
 
     from sae.analysis.pair_chance import pair_interval
     from sae.workspace.runs import RunFolder
 
     run = RunFolder(Path(folder))
-    try:
-        example: Any = loaded.examples_by_row(run)
-    except Exception:  # without the activations every row counts as its own example
-        example = None
+    example = loaded.examples_by_row(run) if by_example else None
     return pair_interval(loaded.codes(run), a, b, example, n_boot=400)
 
 
