@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from sae.ui.pairs_view import block_features
@@ -77,3 +79,10 @@ def test_which_features_the_block_has(run):
     features = block_features(pairs, (0, 15), most=6)
     assert len(features) == 6 == len(set(features)) and {0, 15} <= set(features)
     assert features[0] in (pairs["a"].iloc[0], 0)
+
+
+def test_without_the_activations_rows_are_drawn_and_it_is_said(open_page, own_results, run):
+    shutil.rmtree(own_results.activations_folder("rows"))
+    at = open_page("pairs", own_results, run=run.id, support="5", a="2", b="9")
+    assert not at.exception
+    assert "bootstrap over rows: the activations" in words(at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from tests.pages.test_home import words
@@ -145,3 +147,10 @@ def test_a_broken_file_is_one_line(open_page, own_results):
         assert not at.exception
         assert all("Traceback" not in error.value for error in at.error)
     assert any("can't be read" in error.value for error in at.error)
+
+
+def test_without_the_activations_the_features_stand_without_examples(open_page, own_results):
+    run = own_results.experiment("both").content["runs"][0]["id"]
+    shutil.rmtree(own_results.activations_folder("rows"))
+    at = open_page("run", own_results, run=run)
+    assert not at.exception and "No examples beside the features" in words(at)
