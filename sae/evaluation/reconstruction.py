@@ -6,11 +6,14 @@ Formulas (x [n, d_in], x̂ its reconstruction, μ the per-dimension mean of the 
 - `ev_flat` = 1 - Var(x-x̂) / Var(x) over all n·d_in elements with one grand mean, as the published grid took it: it
   counts differences between dimension means as variance, so a mean predictor scores above 0.
 - `mse` = mean of (x-x̂)² over all elements.
-- `l0` = mean number of f != 0 a row; `dead` = share of features with f = 0 on every row of the split; `dense` = share
+- `l0` = mean number of f != 0 a row, `l0_sd` its standard deviation over rows; `dead` = share of features with f = 0 on every row of the split; `dense` = share
   active on more than half of the rows; `ultra_low` = share active on some, but fewer than one in 10,000.
 - `mean_activation`, `max_activation` of |f| over the active entries.
 - `perplexity` = exp(H(use)), use_j = firings of j / all firings: how many features the codes use effectively.
 - `cosine_similarity` = mean cos(x, x̂); `l2_ratio` = mean ‖x̂‖/‖x‖.
+- `reconstruction_bias` = Σ‖x̂-μ‖² / Σ(x̂-μ)·(x-μ), the γ by which μ + (x̂-μ)/γ has the least squared error (Rajamanoharan
+  et al. 2024, about the mean of the training rows instead of the origin): below 1, reconstructions are shrunk. Unlike
+  `l2_ratio` it is 1 for an SAE that explains little but scales it well.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class RowErrors(NamedTuple):
     sum_x: np.ndarray
     cosine: np.ndarray
     l2_ratio: np.ndarray
+    spread_error: np.ndarray  # (x - μ)·(x - x̂)
 
 
 def encode_rows(
@@ -115,6 +119,7 @@ def _compare(rows: Tensor, guess: Tensor, mean: Tensor, errors: RowErrors, start
         "sum_x": wanted.sum(1),
         "cosine": product / (norm * guess_norm).clamp_min(1e-30),
         "l2_ratio": guess_norm / norm.clamp_min(1e-30),
+        "spread_error": _dots(centred, error),
     }
     for name, part in found.items():
         getattr(errors, name)[start : start + len(rows)] = part.cpu().numpy()
@@ -150,6 +155,7 @@ def metrics(codes: Codes, errors: RowErrors, rows: np.ndarray, d_in: int, d_sae:
     share = uses[uses > 0] / max(firings, 1)
     squared_error = errors.squared_error[rows].sum()
     spread = errors.squared_spread[rows].sum()
+    shared = spread - errors.spread_error[rows].sum()  # Σ(x̂-μ)·(x-μ)
     elements = n * d_in
     error_variance = _variance(squared_error, errors.sum_error[rows].sum(), elements)
     variance = _variance(errors.squared_norm[rows].sum(), errors.sum_x[rows].sum(), elements)
@@ -158,6 +164,7 @@ def metrics(codes: Codes, errors: RowErrors, rows: np.ndarray, d_in: int, d_sae:
         "ev_flat": float(1 - error_variance / variance) if variance > 0 else float("nan"),
         "mse": float(squared_error / elements),
         "l0": float(counts[rows].mean()),
+        "l0_sd": float(counts[rows].std()),
         "dead": float((uses == 0).mean()),
         "dense": float((density > DENSE).mean()),
         "ultra_low": float(((density > 0) & (density < ULTRA_LOW)).mean()),
@@ -166,6 +173,7 @@ def metrics(codes: Codes, errors: RowErrors, rows: np.ndarray, d_in: int, d_sae:
         "perplexity": float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0,
         "cosine_similarity": float(errors.cosine[rows].mean()),
         "l2_ratio": float(errors.l2_ratio[rows].mean()),
+        "reconstruction_bias": float((2 * shared - spread + squared_error) / shared) if shared else float("nan"),
     }
 
 

@@ -24,6 +24,7 @@ from sae.experiments.scr import SCR
 from sae.experiments.sparse_probing import SPARSE_PROBING
 from sae.experiments.specificity import SPECIFICITY
 from sae.experiments.topk_grid import TOPK_GRID
+from sae.experiments.topk_vs_l1 import L1_SENSITIVITY, TOPK_VS_L1
 from sae.experiments.tpp import TPP
 
 #: Experiments that train SAEs.
@@ -37,6 +38,8 @@ KINDS: dict[str, Kind] = {
         *COSINE,
         *ORTHOGONALITY_KINDS,
         ARCHITECTURES_KIND,
+        TOPK_VS_L1,
+        L1_SENSITIVITY,
     )
 }
 #: Experiments that measure the SAEs of others.

@@ -41,6 +41,18 @@ METRICS: dict[str, tuple[str, str]] = {
         r"$$MSE = \frac{1}{n\, d_{in}} \sum_i \lVert x_i - \hat x_i\rVert^2$$",
     ),
     "l0": ("Mean number of active features in a row.", r"$$L_0 = \frac{1}{n}\sum_i |\{j : f_{ij} \ne 0\}|$$"),
+    "l0_sd": (
+        "How much the number of active features varies from row to row: its standard deviation.",
+        r"$$\sqrt{\frac{1}{n}\sum_i (|\{j : f_{ij} \ne 0\}| - L_0)^2}$$",
+    ),
+    "reconstruction_bias": (
+        "By how much reconstructions, taken from the mean, are too long or too short: below 1 they are shrunk.",
+        r"$$\gamma = \frac{\sum_i \lVert \hat x_i - \mu \rVert^2}{\sum_i (\hat x_i - \mu) \cdot (x_i - \mu)}$$",
+    ),
+    "l2_ratio": (
+        "Mean norm of a reconstruction over its row's: it falls with shrinkage and with what is not explained.",
+        r"$$\frac{1}{n}\sum_i \lVert\hat x_i\rVert / \lVert x_i\rVert$$",
+    ),
     "perplexity": (
         "How many features the codes effectively use.",
         r"$$\exp\left(-\sum_j u_j \log u_j\right)$$ with $u_j$ the share of all activations that are feature j's.",

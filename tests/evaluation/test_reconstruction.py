@@ -49,6 +49,9 @@ def test_metrics_agree_with_dense_numpy(case):
             "perplexity": np.exp(-(use * np.log(use)).sum()),
             "cosine_similarity": np.mean((X * G).sum(1) / np.linalg.norm(X, axis=1) / np.linalg.norm(G, axis=1)),
             "l2_ratio": np.mean(np.linalg.norm(G, axis=1) / np.linalg.norm(X, axis=1)),
+            "l0_sd": np.std(active.sum(1)),
+            # by how much the centred reconstruction has to be divided to come nearest, as a regression finds it
+            "reconstruction_bias": 1 / np.linalg.lstsq((G - mean).reshape(-1, 1), (X - mean).ravel())[0][0],
         }
         assert set(found[name]) == set(expected)
         for metric, value in expected.items():
