@@ -6,8 +6,9 @@ Formulas (x [n, d_in], x̂ its reconstruction, μ the per-dimension mean of the 
 - `ev_flat` = 1 - Var(x-x̂) / Var(x) over all n·d_in elements with one grand mean, as the published grid took it: it
   counts differences between dimension means as variance, so a mean predictor scores above 0.
 - `mse` = mean of (x-x̂)² over all elements.
-- `l0` = mean number of f != 0 a row, `l0_sd` its standard deviation over rows; `dead` = share of features with f = 0 on every row of the split; `dense` = share
-  active on more than half of the rows; `ultra_low` = share active on some, but fewer than one in 10,000.
+- `l0` = mean number of f != 0 a row, `l0_sd` its standard deviation over rows; `dead` = share of features with f = 0 on
+  every row of the split; `dense` = share active on more than half of the rows; `ultra_low` = share active on some, but
+  fewer than one in 10,000.
 - `mean_activation`, `max_activation` of |f| over the active entries.
 - `perplexity` = exp(H(use)), use_j = firings of j / all firings: how many features the codes use effectively.
 - `cosine_similarity` = mean cos(x, x̂); `l2_ratio` = mean ‖x̂‖/‖x‖.

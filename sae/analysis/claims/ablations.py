@@ -16,7 +16,7 @@ from sae.analysis.claims.documents import Claim, Document
 from sae.analysis.claims.finding import DIFFERS, REFUTED, REPRODUCED, Finding, untestable, waiting
 from sae.analysis.claims.measured import Ablation, Measured
 
-_MEASUREMENTS = ("concepts", "equal_bits", "absorption")
+_MEASUREMENTS = ("concepts", "equal_bits", "absorption", "error_prediction")
 _SHARES = ("absorption_rate", "dead", "dense", "diverged", "recall", "deviation", "confirmed")
 
 
@@ -33,7 +33,7 @@ def text_of(metric: str, number: float, signed: bool = False) -> str:
 def bounded(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """The extreme cell of `metric` (mean over seeds; `way` `below` or `above`): reproduced if it keeps `limit`, differs
     if it keeps `loosely`, refuted otherwise."""
-    found = _runs(claim, measured)
+    found = runs_of(claim, measured)
     if isinstance(found, Finding):
         return found
     ablation, runs = found
@@ -58,7 +58,7 @@ def against_baseline(claim: Claim, document: Document, measured: Measured | None
     `equal`, cells are judged alone in which the baseline's and the level's mean of that metric differ by at most the
     share `within` of the baseline's.
     """
-    found = _runs(claim, measured)
+    found = runs_of(claim, measured)
     if isinstance(found, Finding):
         return found
     ablation, runs = found
@@ -83,7 +83,7 @@ def against_baseline(claim: Claim, document: Document, measured: Measured | None
 def beside(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """`metric` against `other` of the same runs, by cell: reproduced if it is `higher` or `lower` (`way`) in all cells
     by more than chance, refuted if it is the other way round in all, differs otherwise."""
-    found = _runs(claim, measured, "other")
+    found = runs_of(claim, measured, "other")
     if isinstance(found, Finding):
         return found
     ablation, runs = found
@@ -106,7 +106,7 @@ def beside(claim: Claim, document: Document, measured: Measured | None) -> Findi
 def along(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """Whether `metric` rises or falls (`way`) at every step of `factor`, means over seeds, the other factors held:
     reproduced if at all steps, differs if at more than half, refuted otherwise."""
-    found = _runs(claim, measured)
+    found = runs_of(claim, measured)
     if isinstance(found, Finding):
         return found
     ablation, runs = found
@@ -131,7 +131,7 @@ def along(claim: Claim, document: Document, measured: Measured | None) -> Findin
 def smaller(claim: Claim, document: Document, measured: Measured | None) -> Finding:
     """Whether a cell (mean over seeds) is `times` smaller than dense float32 and still good for something: reproduced
     if its reconstruction loss is at most `share` of predicting the mean, differs if only cells that lose more are."""
-    found = _runs(claim, measured)
+    found = runs_of(claim, measured)
     if isinstance(found, Finding):
         return found
     ablation, runs = found
@@ -202,7 +202,7 @@ def _judged(claim: Claim, ablation: Ablation, metric: str, sides: list[_Side]) -
     )
 
 
-def _runs(claim: Claim, measured: Measured | None, *more: str) -> tuple[Ablation, pd.DataFrame] | Finding:
+def runs_of(claim: Claim, measured: Measured | None, *more: str) -> tuple[Ablation, pd.DataFrame] | Finding:
     """The experiment of the claim's `kind` with its runs, those of `where` alone; or why it can't be judged."""
     if measured is None:
         return waiting()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sae.analysis.claims import ablations, grids, levels, numbers
+from sae.analysis.claims import ablations, grids, levels, numbers, sensitivity
 from sae.analysis.claims.documents import Claim, Document
 from sae.analysis.claims.finding import Finding
 from sae.analysis.claims.measured import Measured
@@ -37,4 +37,5 @@ CHECKS: dict[str, Check] = {
     "beside": ablations.beside,
     "along": ablations.along,
     "smaller": ablations.smaller,
+    "elasticity": sensitivity.elasticity,
 }
