@@ -10,6 +10,7 @@ import streamlit as st
 
 from sae.capture.store import Activations, Slice
 from sae.common.files import check_name
+from sae.report.words import steps_of
 from sae.ui import address, capture_form, data_view, empty, jobs_view, page, role, thought_overview
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.data_view import ANY
@@ -177,7 +178,7 @@ def one_problem(line: Any, noun: str = "problem") -> None:
         st.caption(f"{noun.capitalize()} {line['example']}, {line['split']}")
         if isinstance(line.get("question"), str):
             st.text(line["question"])
-        if steps := data_view.steps_of(line):
+        if steps := steps_of(line):
             st.markdown("**Steps**")
             st.text("\n".join(steps))
         if isinstance(line.get("answer"), str):

@@ -254,21 +254,3 @@ def shown_problems(table: pd.DataFrame) -> pd.DataFrame:
     if "question" in shown:
         shown["question"] = shown["question"].astype(str).str.slice(0, 300)
     return shown
-
-
-def steps_of(line: pd.Series) -> list[str]:
-    """`48/2 = 24` for each step of the reference answer; what can't be read is left out."""
-    try:
-        steps = json.loads(line["steps"])
-    except (KeyError, TypeError, ValueError):
-        return []
-    said = []
-    for step in steps if isinstance(steps, list) else []:
-        if isinstance(step, dict) and "expression" in step:
-            value = step.get("value")
-            said.append(
-                f"{step['expression']} = {value:,.10g}" if isinstance(value, int | float) else step["expression"]
-            )
-        elif isinstance(step, str):
-            said.append(step)
-    return said

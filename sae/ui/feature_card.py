@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.analysis.examples import STRATA, stratum_title
+from sae.report.examples import has_tokens
 from sae.ui import address, card_examples, goes_with, keys, loaded, page, pickers, reproduce, role, stability_view
 from sae.ui.activation_panel import activation_panel
 from sae.ui.feature_table import neighbours
@@ -152,7 +153,7 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
         maximum=float(line["max_activation"]) if not dead else 0.0, signed=bool(len(values) and values.min() < 0),
         scale=not dead,
     )  # fmt: skip
-    if not dead and not card_examples.has_tokens(piece):
+    if not dead and not has_tokens(piece):
         st.caption(plain(card_examples.row_note(piece)))
 
 

@@ -115,7 +115,7 @@ def label_table(run: RunFolder) -> pd.DataFrame:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _labels(root: str, activations: str, sha256: str, _slice: Slice) -> pd.DataFrame:
-    from sae.ui.card_examples import label_columns
+    from sae.report.examples import label_columns
 
     examples = _slice.activations.examples
     kept = []

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.common.errors import UserError
+from sae.report.examples import has_tokens
 from sae.ui import address, card_examples, empty, heat_map, loaded, page, pickers, reproduce
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.tokens import token_strip
@@ -351,5 +352,5 @@ def _examples(run: RunFolder, codes: FeatureActivations, rows: pd.DataFrame, a: 
         maximum=float(np.abs(values).max()) if len(values) else 0.0, signed=bool(len(values) and values.min() < 0),
     )  # fmt: skip
     piece = loaded.slice_of(run)
-    if not card_examples.has_tokens(piece):
+    if not has_tokens(piece):
         st.caption(plain(card_examples.row_note(piece)))

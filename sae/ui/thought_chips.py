@@ -12,9 +12,10 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from sae.figures.style import ThemeName
+from sae.figures.tokens import INK, colour
 from sae.ui.elements import MAKE
 from sae.ui.thought_words import word_text
-from sae.ui.tokens import INK, Theme, colour
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def thought_steps(
     steps: Sequence[StepShown],
     *,
     key: str,
-    theme: Theme = "light",
+    theme: ThemeName = "light",
     experiment: str | None = None,
     on_open: Callable[[str, int], None] | None = None,
 ) -> None:
@@ -140,12 +141,12 @@ def thought_steps(
     _draw(key=key, data=steps_data(steps, theme, experiment), on_opened_change=opened)
 
 
-def steps_data(steps: Sequence[StepShown], theme: Theme = "light", experiment: str | None = None) -> dict[str, Any]:
+def steps_data(steps: Sequence[StepShown], theme: ThemeName = "light", experiment: str | None = None) -> dict[str, Any]:
     """What the component draws: plain text, colours and addresses, JSON."""
     return {"ink": INK[theme], "steps": [_step(step, theme, experiment) for step in steps]}
 
 
-def _step(step: StepShown, theme: Theme, experiment: str | None) -> dict[str, Any]:
+def _step(step: StepShown, theme: ThemeName, experiment: str | None) -> dict[str, Any]:
     words = [
         {"word": word_text(word), "share": f"{100 * share:.1f} %", "width": f"{100 * min(max(share, 0), 1):.1f}%"}
         for word, share in step.words
@@ -167,7 +168,7 @@ def _step(step: StepShown, theme: Theme, experiment: str | None) -> dict[str, An
     }
 
 
-def _feature(one: Firing, theme: Theme, experiment: str | None) -> dict[str, Any]:
+def _feature(one: Firing, theme: ThemeName, experiment: str | None) -> dict[str, Any]:
     address = {"experiment": experiment} if experiment else {}
     name = f"{one.feature:,}" + (f" {one.label}" if one.label else "")
     return {

@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from sae.capture.conventions import step_name
+from sae.report.words import steps_of
 from sae.ui import address, example_filters, loaded, page, pickers, thought_data, thoughts_view
-from sae.ui.data_view import steps_of
 from sae.ui.panel import toolbar
 from sae.ui.reproduce import Reproduce
 from sae.ui.thought_chips import Firing, StepShown, thought_steps

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sae.common.files import write_parquet
+from sae.report.examples import cut
 from sae.ui import card_examples, loaded
 from sae.workspace.notes import Notes
 from tests.pages.test_home import words
@@ -171,10 +172,10 @@ def test_a_token_rows_text_is_shaded_where_the_feature_fires(results, monkeypatc
 
 def test_long_texts_are_cut_around_the_place():
     text = "x" * 1000 + "HERE" + "y" * 3000
-    part, offset = card_examples.cut(text, 1000, 200)
+    part, offset = cut(text, 1000, 200)
     assert len(part) == 200 and "HERE" in part and text[offset : offset + 200] == part
-    assert card_examples.cut("short", 3) == ("short", 0)
-    assert card_examples.cut(text, 4003, 200) == (text[-200:], len(text) - 200)
+    assert cut("short", 3) == ("short", 0)
+    assert cut(text, 4003, 200) == (text[-200:], len(text) - 200)
 
 
 def put_examples(workspace, run, change) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sae.figures.tokens import Chip, Example, colour, strip_data
 from sae.ui import example_filters, thought_data
 from sae.ui.thought_chips import Firing, StepShown, steps_data
 from sae.ui.thought_words import (
@@ -18,7 +19,6 @@ from sae.ui.thought_words import (
     word_text,
     words_text,
 )
-from sae.ui.tokens import Chip, Example, colour, strip_data
 
 
 def test_steps_in_both_conventions():

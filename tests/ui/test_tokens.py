@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sae.ui.tokens import INK, RAMPS, Example, colour, segments, strip_data
+from sae.figures.tokens import INK, RAMPS, Example, colour, segments, strip_data
 
 
 def test_runs_without_activation_become_one_piece() -> None:
