@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from sae.ui import address, entry, role, style
+from sae.ui import address, entry, sign_in, style
 
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
@@ -30,6 +30,7 @@ groups = {
 }
 style.apply()
 page = st.navigation(groups, position="hidden")
+sign_in.ask()
 with st.sidebar:
     st.markdown("**SAE Workbench**")
     # Streamlit's own list of sections is not a list to a screen reader; these are links.
@@ -38,8 +39,7 @@ with st.sidebar:
             st.caption(group)
             for one in links:
                 st.page_link(one)
-    if not role.may_change():
-        st.caption("Read-only: this server shows the workspace and changes nothing in it.")
+    sign_in.say()
 address.catch_up()
 page.run()
 address.write()

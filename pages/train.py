@@ -209,7 +209,9 @@ def buttons(spec: dict[str, Any], plan: Plan) -> None:
             on_click=train_form.start,
             args=(workspace, spec, device, start_experiment),
         )
-    measure = st.button("Measure the cost", help="Trains a few steps of every size on the device: about a second each.")
+    measure = role.may_change() and st.button(
+        "Measure the cost", help="Trains a few steps of every size on the device: about a second each."
+    )
     key = "cost_of"
     if measure:
         st.session_state[key] = spec | {"name": ""}

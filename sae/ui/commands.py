@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
+from sae.workspace.access import require_change
 
 if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
@@ -27,8 +28,9 @@ def run_command(workspace: Workspace, words: Sequence[str | Path]) -> Any:
     """The JSON document that the command prints.
 
     Raises:
-        UserError: with the command's one line, if it ends with an error.
+        UserError: with the command's one line, if it ends with an error; for a viewer.
     """
+    require_change("importing")
     command = [sys.executable, "-m", "sae", *map(str, words), "--workspace", str(workspace.root), "--json"]
     # Paths that a visitor types are read as the server's working folder has them; the package is found beside it.
     surroundings = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
@@ -45,8 +47,9 @@ def keep_uploads(files: Sequence[UploadedFile], folder: Path) -> Path:
     """Write uploaded files into `folder`, under their own last names; returns the file, or the folder of several.
 
     Raises:
-        UserError: for two files of one name, or a name that is no file name.
+        UserError: for two files of one name, or a name that is no file name; for a viewer.
     """
+    require_change("uploading")
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         name = Path(file.name.replace("\\", "/")).name

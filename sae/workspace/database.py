@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sae.common.errors import UserError
+from sae.workspace.access import read_only
 
 # Everything here can be made again from the files (`python -m sae workspace rebuild`), but the leases, which are only
 # true while their owner lives.
@@ -31,6 +32,8 @@ class Database:
         self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection:
+        if read_only():
+            return self._reader()
         existing = getattr(self._local, "connection", None)
         if existing is not None and self.path.exists():
             return existing
@@ -50,12 +53,45 @@ class Database:
         self._local.connection = connection
         return connection
 
+    def _reader(self) -> sqlite3.Connection:
+        """A connection that can't write; to an empty index where there is none."""
+        existing = getattr(self._local, "reader", None)
+        if existing is not None:
+            return existing
+        connection = self._opened_for_reading() if self.path.exists() else sqlite3.connect(":memory:")
+        if not self.path.exists():
+            connection.executescript(SCHEMA)
+        connection.row_factory = sqlite3.Row
+        self._local.reader = connection
+        return connection
+
+    def _opened_for_reading(self) -> sqlite3.Connection:
+        # Beside a writer, WAL wants a file of shared memory. Where none can be made the disk can't be written to by
+        # anyone, and the file may be read as what it is: immutable.
+        for options in ("mode=ro", "mode=ro&immutable=1"):
+            connection = sqlite3.connect(f"{self.path.as_uri()}?{options}", uri=True, timeout=30, isolation_level=None)
+            try:
+                connection.execute("SELECT 1 FROM jobs, runs LIMIT 1")
+                return connection
+            except sqlite3.DatabaseError as error:
+                connection.close()
+                why = error
+        raise UserError(
+            f"{self.path} can't be read as the workspace's index ({why}); this server may not make it again"
+        )
+
     def read(self, query: str, parameters: tuple = ()) -> list[sqlite3.Row]:
         return self._connection().execute(query, parameters).fetchall()
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start, so that what it reads stays true until it ends."""
+        """A transaction that holds the write lock from its start, so that what it reads stays true until it ends.
+
+        Raises:
+            UserError: where this process is read-only.
+        """
+        if read_only():
+            raise UserError("this server is read-only (SAE_READ_ONLY): it can't write to the workspace's index")
         connection = self._connection()
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -66,7 +102,8 @@ class Database:
         connection.execute("COMMIT")
 
     def close(self) -> None:
-        connection = getattr(self._local, "connection", None)
-        if connection is not None:
-            connection.close()
-            self._local.connection = None
+        for name in ("connection", "reader"):
+            connection = getattr(self._local, name, None)
+            if connection is not None:
+                connection.close()
+                setattr(self._local, name, None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import check_name, read_json
+from sae.workspace.access import require_change
 from sae.workspace.database import Database
 from sae.workspace.experiments import ExperimentFolder
 from sae.workspace.runs import RunFolder
@@ -127,7 +128,8 @@ class Workspace:
         return runs_table(self)
 
     def delete_activations(self, name: str) -> None:
-        """Raises UserError if it is missing or an experiment stands on it."""
+        """Raises UserError if it is missing or an experiment stands on it, or for a viewer."""
+        require_change("deleting activations")
         users = [experiment.name for experiment in self.experiments() if experiment.activations == name]
         if users:
             raise UserError(f"activations {name!r} are used by {', '.join(users)}: delete those experiments first")
@@ -143,8 +145,9 @@ class Workspace:
         """Delete an experiment and its runs.
 
         Raises:
-            UserError: while a job of it is under way, or another experiment measures its runs.
+            UserError: while a job of it is under way, another experiment measures its runs, or for a viewer.
         """
+        require_change("deleting an experiment")
         experiment = self.experiment(name)
         users = [other.name for other in self.experiments() if other.source == name]
         if users:
@@ -161,6 +164,8 @@ class Workspace:
             self.delete_run(run)
 
     def delete_run(self, run: str) -> None:
+        """Delete a run's folder. Raises UserError for a viewer."""
+        require_change("deleting a run")
         folder = self.run_folder(run)
         if folder.exists():
             _remove(folder)

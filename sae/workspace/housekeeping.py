@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sae.common.errors import UserError
 from sae.common.files import write_json
+from sae.workspace.access import require_change
 
 if TYPE_CHECKING:
     from sae.workspace.folder import Workspace
@@ -18,8 +19,9 @@ def rename_run(workspace: Workspace, run: str, name: str) -> None:
     """Call a run something; an empty name brings back the one made of its factors. Its id and folder stay.
 
     Raises:
-        UserError: for a name of more than 80 characters or with unprintable ones, or if there is no such run.
+        UserError: for a name over 80 characters or with unprintable ones, if there is no such run, or for a viewer.
     """
+    require_change("renaming a run")
     name = " ".join(name.split())
     if len(name) > LONGEST_NAME or not name.isprintable():
         raise UserError(f"the name {name[:40]!r} can't be used: take at most {LONGEST_NAME} printable characters")
@@ -32,8 +34,9 @@ def delete_runs(workspace: Workspace, runs: Iterable[str]) -> int:
     """Delete runs with all their files; their experiments show them as missing. Returns how many there were.
 
     Raises:
-        UserError: if one of them belongs to an experiment that is being trained; nothing is deleted then.
+        UserError: if one belongs to an experiment that is being trained, or for a viewer; nothing is deleted then.
     """
+    require_change("deleting runs")
     folders = [workspace.run(run) for run in dict.fromkeys(runs)]
     active = {job.name for job in workspace.jobs.active() if job.kind in ("experiment", "demo")}
     for folder in folders:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sae.common.devices import choose
 from sae.common.errors import UserError
 from sae.common.files import check_name, file_sha256, read_json, write_json
+from sae.workspace.access import require_change
 
 if TYPE_CHECKING:
     from sae.capture.store import Slice
@@ -52,6 +53,7 @@ def import_path(
     Raises:
         UserError: in one line, for whatever is wrong; nothing is written then.
     """
+    require_change("loading an SAE")
     from sae import formats
     from sae.experiments.execute import Data, measure
     from sae.workspace.results import WorkspaceStore

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import to_json
+from sae.workspace.access import read_only
 from sae.workspace.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def runs_table(workspace: Workspace) -> pd.DataFrame:
         changed.append((run, modified, to_json(line)))
         lines.append(line)
     gone = set(known) - set(ids)
-    if changed or gone:
+    if (changed or gone) and not read_only():
         with workspace.database.write() as connection:
             connection.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", changed)
             connection.executemany("DELETE FROM runs WHERE id = ?", [(run,) for run in gone])

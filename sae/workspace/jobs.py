@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import check_name, read_json, write_json
+from sae.workspace.access import require_change
 
 if TYPE_CHECKING:
     from sqlite3 import Row
@@ -81,8 +82,9 @@ class Jobs:
             priority: lower goes first; what nobody waits for (maps) has a higher number.
 
         Raises:
-            UserError: if an active job has that kind and name but another spec.
+            UserError: if an active job has that kind and name but another spec, or for a viewer.
         """
+        require_change(f"starting a job ({kind})")
         check_name(name)
         with self._database.write() as connection:
             for row in connection.execute(
@@ -132,7 +134,12 @@ class Jobs:
         return self._job(rows[0]) if rows else None
 
     def cancel(self, job: str) -> None:
-        """A queued job is cancelled at once; a running one is told, and its supervisor stops it within a second."""
+        """A queued job is cancelled at once; a running one is told, and its supervisor stops it within a second.
+
+        Raises:
+            UserError: for a viewer.
+        """
+        require_change("stopping a job")
         now = time.time()
         with self._database.write() as connection:
             connection.execute(

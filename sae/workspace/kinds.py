@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sae.common.errors import UserError
 from sae.common.files import replacing
+from sae.workspace.access import require_change
 
 if TYPE_CHECKING:
     from sae.experiments.plan import Kind
@@ -44,8 +45,9 @@ def keep_definition(workspace: Workspace, text: str, name: str) -> str:
         text: YAML. name: of the file that it came from, for errors.
 
     Raises:
-        UserError: if it is none, or another one of that name is there.
+        UserError: if it is none, another one of that name is there, or for a viewer.
     """
+    require_change("defining an experiment")
     from sae.experiments.definition import SUFFIXES, parse_definition, read_definition
 
     definition = parse_definition(text, name)

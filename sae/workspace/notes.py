@@ -1,7 +1,8 @@
 """What people write about the features of a run: labels, notes, bookmarks and lists, in `runs/ID/notes.json`.
 
 The file is the truth. Two tabs, or two people over one folder, may write at the same time: each change is
-made to what stands in the file at that moment, under a lock, so it replaces what it names and nothing else.
+made to what stands in the file at that moment, under a lock, so it replaces what it names and nothing else. Whoever
+may only look is refused (`sae.workspace.access`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json
+from sae.workspace.access import require_change
 
 LABEL_LENGTH = 200
 NOTE_LENGTH = 10_000
@@ -141,6 +143,7 @@ class Notes:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, Any]]:
+        require_change("writing notes")
         if not self.path.parent.exists():
             raise UserError(f"{self.path.parent} is gone: there is nowhere to keep notes")
         with _locked(self.path.with_name(".notes.lock")):

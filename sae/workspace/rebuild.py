@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sae.common.errors import UserError
+from sae.workspace.access import require_change
 
 if TYPE_CHECKING:
     from sae.workspace.folder import Workspace
@@ -17,8 +18,9 @@ def rebuild_index(workspace: Workspace) -> dict[str, int]:
         How many `jobs`, `runs`, `experiments` and `activations` there are.
 
     Raises:
-        UserError: while a supervisor is at work.
+        UserError: while a supervisor is at work, or for a viewer.
     """
+    require_change("making the index again")
     path = workspace.root / "workspace.db"
     try:
         if workspace.jobs.supervisors():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import check_name
+from sae.workspace.access import require_change
 from sae.workspace.processes import count_of, with_processes, without
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def start_experiment(
     from sae.experiments.plan import Spec
     from sae.workspace.register import planned, register
 
+    require_change("starting an experiment")
     wanted = Spec(**spec)
     check_name(wanted.name, "experiment name")
     spec = with_processes(workspace, spec, processes)
@@ -52,6 +54,7 @@ def start_measurement(workspace: Workspace, spec: dict[str, Any], *, device: str
     from sae.experiments.measurement import MeasurementSpec
     from sae.workspace.measurements import register_measurement
 
+    require_change("starting a measurement")
     wanted = MeasurementSpec(**spec)
     check_name(wanted.name, "experiment name")
     experiment = register_measurement(workspace, wanted)
@@ -129,6 +132,7 @@ def estimate_capture(spec: dict[str, Any], device: str = "auto") -> dict[str, An
 
 
 def _probe(module: str, *arguments: str) -> dict[str, Any]:
+    require_change("measuring the cost of work")
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)
     if done.returncode:

@@ -16,6 +16,7 @@ import time
 
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json
+from sae.workspace.access import require_change
 from sae.workspace.executors.configuration import GRACE, REMOTE_GRACE, configured
 from sae.workspace.folder import Workspace
 from sae.workspace.jobs import Job, owner_name
@@ -60,8 +61,9 @@ class Supervisor:
         """Work until stopped, idle for too long, or (with `only`) until that job has ended.
 
         Raises:
-            UserError: if another supervisor has the device.
+            UserError: if another supervisor has the device, or this process is read-only.
         """
+        require_change("running jobs")
         jobs = self.workspace.jobs
         if not jobs.acquire(self.device, self.owner):
             raise UserError(f"a supervisor already works on {self.device} in {self.workspace.root}")
@@ -179,7 +181,12 @@ def _count_attempt(job: Job, reset: bool = False) -> int:
 
 
 def ensure_running(workspace: Workspace, device: str = "auto") -> None:
-    """Start a supervisor of its own session if none is alive; it outlives the app and ends after ten idle minutes."""
+    """Start a supervisor of its own session if none is alive; it outlives the app and ends after ten idle minutes.
+
+    Raises:
+        UserError: for a viewer.
+    """
+    require_change("starting a supervisor")
     if workspace.jobs.supervisors():
         return
     workspace.root.mkdir(parents=True, exist_ok=True)
