@@ -115,8 +115,8 @@ def test_lists_by_hand(open_page, own_results, run):
 
 
 def test_a_reader_can_not_write(open_page, own_results, run, monkeypatch):
-    monkeypatch.setenv("SAE_READ_ONLY", "1")
     Notes(own_results.run_folder(run.id)).write(3, label="seen", note="a note")
+    monkeypatch.setenv("SAE_READ_ONLY", "1")
     at = open_page("features", own_results, run=run.id, feature="3")
     assert not at.exception
     assert at.text_input == [] or all(not box.key.startswith("label_") for box in at.text_input)
