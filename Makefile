@@ -66,7 +66,9 @@ gpu-check: .venv/installed-tests
 test-peers: .peers/saebench/installed .peers/trainers/installed .venv/installed-tests
 	HF_HUB_OFFLINE=1 .peers/saebench/bin/python tests/formats/fixtures/make_saebench.py
 	HF_HUB_OFFLINE=1 .peers/trainers/bin/python tests/training/fixtures/make_peers.py
-	$(python) -m pytest tests/formats/test_saebench.py tests/training/test_peers.py
+	HF_HUB_OFFLINE=1 .peers/trainers/bin/python tests/formats/fixtures/make.py
+	HF_HUB_OFFLINE=1 .peers/trainers/bin/python tests/formats/fixtures/make_peers.py
+	$(python) -m pytest tests/formats tests/training/test_peers.py
 
 clean:
 	rm -rf .venv .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots

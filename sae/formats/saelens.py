@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
-from sae.common.files import file_sha256
+from sae.common.files import file_sha256, write_json, write_tensors
 from sae.formats import checks, folding, safetensors_file
 from sae.formats.loaded import Loaded
 from sae.models import build
@@ -26,12 +26,17 @@ from sae.models import build
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sae.formats.forms import Form
+    from sae.models.base import SAE
+
 TITLE = "a SAELens folder (cfg.json, sae_weights.safetensors)"
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 ARCHITECTURES = ("topk", "abstopk", "standard", "jumprelu", "gated")
 _SELECTIONS = {"topk": "signed", "abstopk": "magnitude"}
 #: tensors that an architecture has beside W_enc, W_dec and b_dec, each [d_sae]
 _VECTORS = {"jumprelu": ("b_enc", "threshold"), "gated": ("b_gate", "b_mag", "r_mag")}
+#: whose layout is written
+VERSION = "6.54.12"
 _TOLD = ("model_name", "hook_name", "hook_layer", "dataset_path", "context_size", "prepend_bos", "sae_lens_version")
 
 
@@ -76,6 +81,36 @@ def read(path: Path, k: int | None = None) -> Loaded:
     model.load_state_dict(weights)
     files = {name: file_sha256(path / name) for name in (CONFIG, WEIGHTS)}
     return Loaded(model, "saelens", path, files, _details(cfg), tuple(changes))
+
+
+def write(model: SAE, form: Form, folder: Path, about: dict[str, Any]) -> None:
+    """Write an SAE that `forms.form_of` holds as a SAELens folder.
+
+    Args:
+        about: what SAELens calls metadata: `model_name`, `hook_name` and the like.
+    """
+    weights = {name: tensor.detach().cpu().float() for name, tensor in model.state_dict().items()}
+    if form.name == "jumprelu":
+        weights["threshold"] = weights["threshold"].expand(model.d_sae).contiguous()
+    elif form.name == "gated":
+        weights["b_gate"] = weights.pop("b_enc")
+    options: dict[str, Any] = {}
+    if form.name in _SELECTIONS:
+        options = {"k": model.hyperparameters()["k"], "rescale_acts_by_decoder_norm": False}
+    write_tensors(folder / WEIGHTS, weights)
+    cfg = {
+        "d_in": model.d_in,
+        "d_sae": model.d_sae,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": model.hyperparameters().get("apply_b_dec_to_input", True),
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {"sae_lens_version": VERSION, "sae_lens_training_version": None, **about},
+        **options,
+        "architecture": form.name,
+    }
+    write_json(folder / CONFIG, cfg)
 
 
 def _architecture(cfg: dict[str, Any]) -> str:

@@ -83,6 +83,7 @@ def test_formats_are_told_apart_by_their_files(tmp_path: Path) -> None:
     folder, _ = run_folder(tmp_path / "run", MODELS[0])
     saelens = Path(__file__).parent / "fixtures" / "saelens" / "topk"
     (tmp_path / "pos3_d9_k2.pt").write_bytes(b"anything")
-    found = [formats.format_of(path) for path in (folder, saelens, tmp_path / "pos3_d9_k2.pt")]
-    assert found == ["run", "saelens", "grid-pt"] == list(formats.FORMATS)
+    others = [saelens.parents[1] / "sparsify" / "topk", saelens.parents[1] / "dictionary_learning" / "AutoEncoder"]
+    found = [formats.format_of(path) for path in (folder, saelens, *others, tmp_path / "pos3_d9_k2.pt")]
+    assert found == ["run", "saelens", "sparsify", "dictionary_learning", "grid-pt"] == list(formats.FORMATS)
     assert all(formats.titles().values())
