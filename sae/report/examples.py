@@ -36,6 +36,7 @@ class Source:
         splits: [n_rows], the split of each row of the slice.
         rows_of: the rows of an example within the slice, ascending.
         href: the address of an example's thoughts within the app; None where there is no app to lead to.
+        longest: characters of a text.
     """
 
     codes: FeatureActivations
@@ -43,6 +44,7 @@ class Source:
     splits: np.ndarray
     rows_of: Callable[[int], np.ndarray]
     href: Callable[[int], str] | None = None
+    longest: int = LONGEST
 
 
 def has_tokens(piece: Slice) -> bool:
@@ -66,13 +68,13 @@ def one_example(source: Source, feature: int, row: int, example: int, activation
     if is_thoughts(piece.activations.manifest):
         return _thought(source, example, activation, aside, details)
     if not has_tokens(piece):
-        return Example(heading, [(cut(text, 0)[0], 0.0)], activation or None, aside, details)
+        return Example(heading, [(cut(text, 0, source.longest)[0], 0.0)], activation or None, aside, details)
     rows = source.rows_of(example)
     values = token_values(source.codes, feature, rows)
     starts = piece.rows["char_start"].to_numpy()[rows]
     ends = piece.rows["char_end"].to_numpy()[rows]
     strongest = int(np.abs(values).argmax()) if len(values) else 0
-    part, offset = cut(text, int(starts[strongest]) if len(rows) else 0)
+    part, offset = cut(text, int(starts[strongest]) if len(rows) else 0, source.longest)
     pieces = segments(part, starts - offset, ends - offset, values)
     return Example(heading, pieces, activation or None, aside, details)
 
@@ -89,7 +91,7 @@ def _thought(source: Source, example: int, activation: float, aside: str, detail
         lines.append((f"Model's answer{', ' + right if right else ''}", str(line["model_answer"])[:300]))
     return Example(
         f"Example {example:,}",
-        [(cut(piece.activations.text(example), 0)[0], 0.0)],
+        [(cut(piece.activations.text(example), 0, source.longest)[0], 0.0)],
         activation or None,
         f"{aside}, answered {right}" if right else aside,
         [pair for pair in details if not pair[0].startswith("Model's answer")],
