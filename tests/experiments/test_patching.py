@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,11 +43,18 @@ def codi(tmp_path_factory: pytest.TempPathFactory) -> Codi:
     return thinking_codi(tmp_path_factory.mktemp("codi") / "tiny-codi")
 
 
+@pytest.fixture(scope="module")
+def captured(codi: Codi, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the thoughts of all problems stand, once for all tests."""
+    root = tmp_path_factory.mktemp("captured") / "workspace"
+    thoughts.put_thoughts(Workspace(root), codi, dtype="float32")
+    return root
+
+
 @pytest.fixture
-def workspace_of_thoughts(codi: Codi, tmp_path: Path) -> Workspace:
-    workspace = Workspace(tmp_path / "workspace")
-    thoughts.put_thoughts(workspace, codi, dtype="float32")
-    return workspace
+def workspace_of_thoughts(captured: Path, tmp_path: Path) -> Workspace:
+    """A copy, for tests that change it."""
+    return Workspace(shutil.copytree(captured, tmp_path / "workspace"))
 
 
 def sae(d_sae: int = 24, k: int = 3) -> TopK:

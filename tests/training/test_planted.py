@@ -48,23 +48,23 @@ def test_the_published_recipe_does_not_find_them(device):
 @pytest.mark.parametrize(
     ("settings", "share"),
     [
-        ({"architecture": "batchtopk", "lr": 3e-3}, 0.95),
-        # prefixes of 16 and 32 features hold mixtures of the frequent atoms: that is what nesting asks for
+        ({"architecture": "batchtopk", "lr": 3e-3}, 0.9),
+        # the first prefixes, of few features, hold mixtures of the frequent atoms: that is what nesting asks for
         ({"architecture": "matryoshka-batchtopk", "lr": 3e-3}, 0.6),
         ({"architecture": "topk", "multi_topk": True, "lr": 3e-3}, 0.9),
-        ({"architecture": "gated", "calibrated": True, "lr": 1e-2}, 0.95),
+        ({"architecture": "gated", "calibrated": True, "lr": 1e-2}, 0.9),
         ({"architecture": "jumprelu", "calibrated": True, "lr": 1e-2}, 0.9),
-        ({"architecture": "panneal", "calibrated": True, "lr": 1e-2}, 0.95),
+        ({"architecture": "panneal", "calibrated": True, "lr": 1e-2}, 0.8),
         ({"architecture": "standard", "calibrated": True, "resampling": True, "lr": 1e-2}, 0.75),
     ],
     ids=lambda value: value["architecture"] if isinstance(value, dict) else "",
 )
-def test_every_architecture_finds_most_atoms_at_six_active_features_a_row(device, settings, share):
-    x, atoms = planted(0)
-    config = from_settings({"d_sae": 256, "k": 6, "epochs": 40, **settings})
+def test_every_architecture_finds_most_atoms_at_three_active_features_a_row(device, settings, share):
+    x, atoms = planted(0, n_atoms=64, d_in=32, n=5_000, active=2.5)
+    config = from_settings({"d_sae": 128, "k": 3, "epochs": 40, **settings})
     model = train([config], ResidentRows(x.to(device)))[0].model
     with torch.no_grad():
-        assert float((model.encode(x.to(device)) != 0).sum(1).float().mean()) == pytest.approx(6, rel=0.12)
+        assert float((model.encode(x.to(device)) != 0).sum(1).float().mean()) == pytest.approx(3, rel=0.12)
     found = model.W_dec.detach().double().cpu().numpy()
     cosines = atoms @ (found / np.linalg.norm(found, axis=1, keepdims=True)).T
     matched = linear_sum_assignment(-cosines)  # one feature an atom
