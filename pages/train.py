@@ -247,8 +247,8 @@ def load() -> None:
         st.caption("This server is read-only.")
         return
     st.caption(
-        "A run folder of this project, a SAELens folder (cfg.json and sae_weights.safetensors) or the published "
-        "grid's .pt file. It is measured on the activations you choose and then opens like any run."
+        "A run folder of this project, a folder of SAELens, sparsify or dictionary_learning, or the published grid's "
+        ".pt file. It is measured on the activations you choose and then opens like any run."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         with st.container(width=300):
@@ -265,7 +265,7 @@ def load() -> None:
         )
     with right:
         path = (
-            pick_text("Or a path on the server", name="load_path", placeholder="/home/me/saes/layer-9")
+            pick_text("Or a path on the server", name="load_path", placeholder="/home/me/saes/layer-9, saelens:RELEASE/ID")
             if role.local()
             else ""
         )

@@ -22,9 +22,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     one.set_defaults(run=demo)
 
     one = commands.add_parser(
-        "import", parents=[common], help="take in an SAE: a SAELens folder, a grid's .pt, a run folder"
+        "import", parents=[common], help="take in an SAE of this or another tool: docs/formats.md"
     )
-    one.add_argument("path", type=Path, metavar="PATH")
+    one.add_argument("path", type=Path, metavar="PATH", help="a folder, a .pt file, or saelens:RELEASE/ID")
     one.add_argument("--activations", required=True, metavar="NAME", help="what it is measured on")
     one.add_argument("--layer", type=int)
     one.add_argument("--position", type=int)

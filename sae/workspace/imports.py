@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,8 @@ def import_path(
     its metrics; otherwise it is measured on the activations given.
 
     Args:
-        path: a SAELens folder, a grid's `.pt`, or a run folder.
+        path: a SAELens, sparsify or dictionary_learning folder, a grid's `.pt`, a run folder, or the name of an SAE in
+            SAELens' registry (`saelens:RELEASE/ID`).
         activations: what it is measured on; may be None for a run folder whose own activations are here.
         k: K, for a file that doesn't say it.
         name: what to call it; the file's own name otherwise.
@@ -56,8 +58,16 @@ def import_path(
     require_change("loading an SAE")
     from sae import formats
     from sae.experiments.execute import Data, measure
+    from sae.formats import saelens_registry
     from sae.workspace.results import WorkspaceStore
 
+    if saelens_registry.is_named(path):
+        with tempfile.TemporaryDirectory(prefix="sae-lens-") as scratch:
+            folder = saelens_registry.fetch(str(path), Path(scratch) / "sae")
+            address = str(path).removeprefix(saelens_registry.PREFIX)
+            return import_path(
+                workspace, folder, activations, layer=layer, position=position, k=k, name=name or address, device=device
+            )
     path = Path(path)
     found = formats.read(path, k=k)
     label = _label(name or path.stem)
