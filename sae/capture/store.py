@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
+#: What a manifest's `values` says where the array did not come along.
+LEFT_OUT = "left out"
 _NUMBERS = ("n_rows", "d_in", "n_examples")
 
 
@@ -66,9 +68,19 @@ class Activations:
         """Whether rows are steps of a thinking model: then `position` is the step (see `conventions`)."""
         return self.manifest.get("positions") == "thoughts"
 
+    @property
+    def has_values(self) -> bool:
+        """False for what came in a bundle without its array: rows and examples are there, hidden states are not."""
+        return self.manifest.get("values") != LEFT_OUT or (self.folder / "activations.npy").exists()
+
     @cached_property
     def array(self) -> np.ndarray:
-        """[n_rows, d_in], float16 or float32, memory-mapped and read-only."""
+        """[n_rows, d_in], float16 or float32, memory-mapped and read-only. Raises UserError if it was left out."""
+        if not self.has_values:
+            raise UserError(
+                f"activations {self.name!r} came in a bundle without their values: ask who sent it for activations.npy "
+                f"(SHA-256 {str(self.manifest.get('sha256'))[:16]}...), or for a bundle that has them"
+            )
         return open_npy(self.folder / "activations.npy")
 
     @cached_property
@@ -115,11 +127,14 @@ class Activations:
             if not isinstance(manifest.get(key), int) or isinstance(manifest[key], bool) or manifest[key] < 1:
                 raise UserError(f"{where} has {key} {manifest.get(key)!r}, which must be a whole number from 1 on")
         expected = (manifest["n_rows"], manifest["d_in"])
-        if self.array.shape != expected:
+        if not self.has_values:
+            if manifest.get("dtype") not in ("float16", "float32"):
+                raise UserError(f"{where} has dtype {manifest.get('dtype')!r}, which must be float16 or float32")
+        elif self.array.shape != expected:
             raise UserError(
                 f"{self.folder / 'activations.npy'} has shape {self.array.shape}, its manifest says {expected}"
             )
-        if self.array.dtype not in (np.float16, np.float32) or self.array.dtype.name != manifest.get("dtype"):
+        elif self.array.dtype not in (np.float16, np.float32) or self.array.dtype.name != manifest.get("dtype"):
             stored = self.array.dtype
             raise UserError(
                 f"{self.folder / 'activations.npy'} holds {stored}, its manifest says {manifest.get('dtype')!r}"

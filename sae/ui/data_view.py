@@ -39,7 +39,7 @@ def facts(activations: Activations) -> dict[str, str]:
         "Test problems": _source(problems.get("test") or {}),
         "Not read": _unread(problems, is_terms(activations)),
         "Shape": f"{count(activations.n_rows)} rows × {count(activations.d_in)} dimensions, {manifest['dtype']}",
-        "Size": bytes_text(activations.n_rows * activations.d_in * activations.array.dtype.itemsize),
+        "Size": bytes_text(activations.n_rows * activations.d_in * (2 if manifest["dtype"] == "float16" else 4)),
         "Cut": cut_text(manifest["cut"]) if manifest.get("cut") else "",
         "Examples": count(manifest.get("n_examples") or len(activations.examples)),
         "Split": ", ".join(f"{name} {count(n)}" for name, n in (split.get("counts") or {}).items()),

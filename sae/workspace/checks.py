@@ -52,7 +52,7 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
     split, example = piece.rows["split"].to_numpy(str), piece.rows["example"].to_numpy()
     return [
         *found,
-        *_explained(run, codes, weights, piece, split),
+        *(_explained(run, codes, weights, piece, split) if activations.has_values else ()),
         checks.splits_apart(split, example),
         checks.questions_apart(question_overlap(activations)),
         checks.examples_once(repeated_questions(activations), len(activations.examples)),

@@ -79,9 +79,9 @@ class Notes:
         self._check(feature)
         given: dict[str, Any] = {}
         if label is not None:
-            given["label"] = _text(label, "a label", LABEL_LENGTH, one_line=True)
+            given["label"] = clean_text(label, "a label", LABEL_LENGTH, one_line=True)
         if note is not None:
-            given["note"] = _text(note, "a note", NOTE_LENGTH)
+            given["note"] = clean_text(note, "a note", NOTE_LENGTH)
         if bookmark is not None:
             given["bookmark"] = bool(bookmark)
         with self._changing() as content:
@@ -104,7 +104,7 @@ class Notes:
             UserError: for a feature that does not exist, a name that is empty or over 80 characters, or
                 list number 201.
         """
-        name = _text(name, "the name of a list", NAME_LENGTH, one_line=True)
+        name = clean_text(name, "the name of a list", NAME_LENGTH, one_line=True)
         if not name:
             raise UserError("a list needs a name")
         features = [int(feature) for feature in features]
@@ -146,7 +146,7 @@ class Notes:
         require_change("writing notes")
         if not self.path.parent.exists():
             raise UserError(f"{self.path.parent} is gone: there is nowhere to keep notes")
-        with _locked(self.path.with_name(".notes.lock")):
+        with locked(self.path.with_name(".notes.lock")):
             content = self._read()
             before = repr(content)
             yield content
@@ -161,8 +161,8 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
     features = {}
     for key, entry in content["features"].items():
         features[str(int(key))] = {
-            "label": _text(str(entry.get("label", "")), "a label", LABEL_LENGTH, one_line=True, cut=True),
-            "note": _text(str(entry.get("note", "")), "a note", NOTE_LENGTH, cut=True),
+            "label": clean_text(str(entry.get("label", "")), "a label", LABEL_LENGTH, one_line=True, cut=True),
+            "note": clean_text(str(entry.get("note", "")), "a note", NOTE_LENGTH, cut=True),
             "bookmark": bool(entry.get("bookmark", False)),
             "updated": str(entry.get("updated", ""))[:40],
         }
@@ -170,7 +170,7 @@ def _checked(content: dict[str, Any]) -> dict[str, Any]:
     return {"format": 1, "features": features, "lists": lists}
 
 
-def _text(text: str, what: str, length: int, one_line: bool = False, cut: bool = False) -> str:
+def clean_text(text: str, what: str, length: int, one_line: bool = False, cut: bool = False) -> str:
     """Plain text: no control characters but, in notes, line ends and tabs; no white space around it."""
     kept = " ".join(text.split()) if one_line else text.replace("\r\n", "\n").strip()
     kept = "".join(c for c in kept if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
@@ -180,7 +180,7 @@ def _text(text: str, what: str, length: int, one_line: bool = False, cut: bool =
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold the system's lock on `path` among threads and processes; it ends with whoever dies holding it."""
     with open(path, "a+b") as file:
         if os.name == "nt":
