@@ -23,7 +23,7 @@ from sae.workspace.jobs import Job, owner_name
 from sae.workspace.processes import command, count_of
 
 POLL = 0.2  # s between looks at the queue, the child and requests to cancel
-ATTEMPTS = 3  # a job that takes its process down with it is not tried for ever
+ATTEMPTS = 3  # a job that takes its process down with it at one place is not tried for ever
 
 
 def default_device() -> str:
@@ -96,7 +96,7 @@ class Supervisor:
         jobs = self.workspace.jobs
         attempt = _count_attempt(job)
         if attempt > ATTEMPTS:
-            jobs.finish(job.id, "failed", f"it took its process down {ATTEMPTS} times; the log says more")
+            jobs.finish(job.id, "failed", f"it took its process down {ATTEMPTS} times at one place; the log says more")
             return
         reading, writing = os.pipe()
         with open(job.folder / "log.txt", "ab") as log:
@@ -174,10 +174,18 @@ class Supervisor:
 
 
 def _count_attempt(job: Job, reset: bool = False) -> int:
+    """How often this job was begun since it last got further than before: what kills it again and again at one place
+    (memory, mostly) stops, and what is killed from outside goes on."""
     path = job.folder / "attempts.json"
-    count = 0 if reset else (read_json(path) if path.exists() else 0) + 1
-    write_json(path, count)
-    return count
+    kept = {"count": 0, "reached": {}, **(read_json(path) if path.exists() else {})}
+    progress = job.progress()
+    stage, share = progress.get("stage", ""), progress.get("done", 0) / (progress.get("total") or 1)
+    reached = int(100 * share)  # a per cent, so that a job that is begun for ever gets no further for ever
+    if reset or reached > kept["reached"].get(stage, 0):
+        kept = {"count": 0, "reached": {**kept["reached"], stage: reached}}
+    kept["count"] += not reset
+    write_json(path, kept)
+    return kept["count"]
 
 
 def ensure_running(workspace: Workspace, device: str = "auto") -> None:

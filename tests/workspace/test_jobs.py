@@ -9,8 +9,10 @@ import time
 import pytest
 
 from sae.common.errors import UserError
+from sae.common.files import write_json
 from sae.workspace import Workspace
 from sae.workspace.jobs import LEASE_SECONDS, owner_name
+from sae.workspace.supervisor import _count_attempt
 
 
 @pytest.fixture
@@ -162,3 +164,16 @@ def test_progress_is_empty_before_the_first_word_and_survives_nonsense(jobs):
     assert job.progress() == {}
     (job.folder / "progress.json").write_text(json.dumps({"stage": "runs", "done": 1, "total": 2}))
     assert job.progress()["done"] == 1
+
+
+def test_attempts_count_from_where_a_job_got_further(jobs):
+    job = jobs.enqueue("experiment", "a", {})
+    counts = []
+    for stage, done in [("", 0), ("", 0), ("training", 10), ("training", 10), ("training", 11), ("measuring", 2)]:
+        if stage:
+            write_json(job.folder / "progress.json", {"stage": stage, "done": done, "total": 100})
+        counts.append(_count_attempt(job))
+    assert counts == [1, 2, 1, 2, 1, 1]
+    write_json(job.folder / "progress.json", {"stage": "training", "done": 5, "total": 100})
+    assert [_count_attempt(job) for _ in range(2)] == [2, 3]
+    assert _count_attempt(job, reset=True) == 0 and _count_attempt(job) == 1
