@@ -17,6 +17,7 @@ PAGES = {
         "claims": "Claims",
     },
     "Features": {"features": "Features", "pairs": "Pairs", "wrong": "Right or wrong"},
+    "Share": {"share": "Share"},
 }
 
 entry.through_app()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "sae-workbench-bundle", 1
 LONGEST_VIEW = 4000
 _VIEW = re.compile(r"[a-z]{1,20}(\?[\x21-\x7e]*)?")
+_COUNTED = ("runs", "experiments", "findings")
 _KEPT_ASIDE = ("checkpoint.safetensors", "error.json")
 # Compressed by themselves, or numbers that hardly shrink.
 _STORED = (".parquet", ".safetensors", ".npy")
@@ -67,10 +68,28 @@ def make_bundle(
     """
     if view is not None:
         check_view(view)
+    names = [names] if isinstance(names, str) else list(names)
+    return _write(_collected(workspace, names, values), path, title=", ".join(names), view=view)
+
+
+def bundle_size(workspace: Workspace, names: Sequence[str], values: bool = False) -> dict[str, Any]:
+    """What `make_bundle` would write: `runs`, `experiments`, `findings` (how many), `bytes` before packing, `needs`.
+
+    Raises:
+        UserError: as `make_bundle`.
+    """
+    content = _collected(workspace, names, values)
+    paths = [*content.files, *content.texts]
+    held = {kind: {path.split("/")[1] for path in paths if path.startswith(f"{kind}/")} for kind in _COUNTED}
+    size = sum(file.stat().st_size for file in content.files.values()) + sum(map(len, content.texts.values()))
+    return {**{kind: len(found) for kind, found in held.items()}, "bytes": size, "needs": content.needs}
+
+
+def _collected(workspace: Workspace, names: Sequence[str], values: bool) -> _Content:
     content = _Content()
-    experiments, runs = _chosen(workspace, [names] if isinstance(names, str) else names)
+    experiments, runs = _chosen(workspace, names)
     if not runs:
-        raise UserError(f"nothing of {names!r} is finished: there is nothing to bundle yet")
+        raise UserError(f"nothing of {', '.join(names)} is finished: there is nothing to bundle yet")
     for experiment in experiments.values():
         _add_experiment(content, experiment, set(runs))
     for run in runs.values():
@@ -79,7 +98,7 @@ def make_bundle(
     for name, digest in activations.items():
         _add_activations(content, workspace, name, digest, values)
     _add_findings(content, workspace, set(runs) | set(experiments))
-    return _write(content, path, title=", ".join([names] if isinstance(names, str) else names), view=view)
+    return content
 
 
 def check_view(view: str) -> str:
