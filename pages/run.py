@@ -13,6 +13,7 @@ VIEWS = {
     "autopsy": "Dead features",
     "evaluations": "Evaluations",
     "configuration": "Configuration",
+    "export": "Export",
 }
 
 beside = page.head("Run", "What did this sparse autoencoder learn, how well, and on which rows?")

@@ -265,11 +265,14 @@ def load() -> None:
         )
     with right:
         path = (
-            pick_text("Or a path on the server", name="load_path", placeholder="/home/me/saes/layer-9, saelens:RELEASE/ID")
+            pick_text("Or a path on the server", name="load_path", placeholder="/home/me/saes/layer-9")
             if role.local()
             else ""
         )
-        st.caption("A folder may also be uploaded as its files, chosen together.")
+        st.caption(
+            "A folder may also be uploaded as its files, chosen together. With SAELens installed, `saelens:RELEASE/ID` "
+            "in place of a path is an SAE of its registry."
+        )
     if st.button("Load it", type="primary", disabled=not files and not path.strip()):
         with page.errors_shown("loading the SAE"), tempfile.TemporaryDirectory() as scratch:
             role.require_change()

@@ -134,5 +134,5 @@ def _why_not(name: str, described: Mapping[str, Any]) -> str | None:
     if kind in _HELD[name]:
         return None
     if kind.endswith("by magnitude"):
-        return "it keeps the largest after ReLU, this one keeps the sign of the largest by magnitude"
+        return "it takes the largest after ReLU, this one by magnitude, signs kept"
     return "it keeps K features of every row, this one has no such K"

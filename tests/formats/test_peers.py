@@ -73,7 +73,7 @@ def test_every_kind_that_a_format_holds_was_opened_by_its_package() -> None:
     ("name", "model", "words"),
     [
         ("sparsify", {"architecture": "standard"}, "sparsify can't hold this SAE: it keeps K features of every row"),
-        ("sparsify", {"architecture": "topk", "k": 2, "selection": "magnitude"}, "keeps the sign"),
+        ("sparsify", {"architecture": "topk", "k": 2, "selection": "magnitude"}, "this one by magnitude"),
         ("saelens", {"architecture": "binary", "k": 2}, "sigmoid"),
         ("saelens", {"architecture": "topk", "k": 2, "inhibition": {"kind": "fixed"}}, "lateral inhibition"),
         ("saelens", {"architecture": "not-yet-known"}, "'not-yet-known' has not been tried"),
