@@ -10,6 +10,7 @@ from sae.common.errors import UserError
 from sae.ui import (
     autopsy_view,
     evaluations_view,
+    export_view,
     page,
     run_activity,
     run_configuration,
@@ -30,6 +31,8 @@ def show(view: str, run: RunFolder, split: str) -> None:
         evaluations_view.show(page.workspace(), run)
     elif view == "autopsy":
         autopsy_view.show(page.workspace(), run)
+    elif view == "export":
+        export_view.show(run)
     elif view == "activity":
         run_activity.activity(run, split)
     elif view == "geometry":
