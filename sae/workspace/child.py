@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import stat
@@ -97,9 +98,18 @@ def main() -> int:
         return 1
     except Exception as error:
         traceback.print_exc()
-        write_json(arguments.folder / "error.json", {"error": f"{type(error).__name__}: {str(error).splitlines()[:1]}"})
+        write_json(arguments.folder / "error.json", {"error": _in_a_line(error)})
         return 1
     return 0
+
+
+def _in_a_line(error: Exception) -> str:
+    """What went wrong, for people; a full disk as what it is, whichever library ran into it."""
+    if getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error):
+        return (
+            f"no space left on the disk of {Workspace.at().root}: make room and start again, it goes on from there"
+        )
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 def _end_with_supervisor() -> None:

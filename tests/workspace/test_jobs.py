@@ -1,5 +1,6 @@
 """The queue and its leases, with processes and clocks that misbehave."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -11,6 +12,7 @@ import pytest
 from sae.common.errors import UserError
 from sae.common.files import write_json
 from sae.workspace import Workspace
+from sae.workspace.child import _in_a_line
 from sae.workspace.jobs import LEASE_SECONDS, owner_name
 from sae.workspace.supervisor import _count_attempt
 
@@ -177,3 +179,11 @@ def test_attempts_count_from_where_a_job_got_further(jobs):
     write_json(job.folder / "progress.json", {"stage": "training", "done": 5, "total": 100})
     assert [_count_attempt(job) for _ in range(2)] == [2, 3]
     assert _count_attempt(job, reset=True) == 0 and _count_attempt(job) == 1
+
+
+def test_a_full_disk_is_called_so_whoever_meets_it():
+    ours = OSError(errno.ENOSPC, "No space left on device")
+    theirs = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert all(_in_a_line(error).startswith("no space left on the disk of ") for error in (ours, theirs))
+    assert _in_a_line(ValueError("first\nsecond")) == "ValueError: first"
+    assert _in_a_line(ValueError()) == "ValueError: "
