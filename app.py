@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from sae.ui import address, entry, sign_in, style
+from sae.ui import address, entry, link, sign_in, style
 
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
@@ -32,15 +32,18 @@ groups = {
 style.apply()
 page = st.navigation(groups, position="hidden")
 sign_in.ask()
-with st.sidebar:
-    st.markdown("**SAE Workbench**")
-    # Streamlit's own list of sections is not a list to a screen reader; these are links.
-    for group, links in groups.items():
-        with st.container(gap="xxsmall", key=f"navigation_{group.lower()}"):
-            st.caption(group)
-            for one in links:
-                st.page_link(one)
-    sign_in.say()
+link.begin(page.url_path)
+if link.alone() is None:
+    with st.sidebar:
+        st.markdown("**SAE Workbench**")
+        # Streamlit's own list of sections is not a list to a screen reader; these are links.
+        for group, links in groups.items():
+            with st.container(gap="xxsmall", key=f"navigation_{group.lower()}"):
+                st.caption(group)
+                for one in links:
+                    st.page_link(one)
+        sign_in.say()
 address.catch_up()
 page.run()
 address.write()
+link.end()

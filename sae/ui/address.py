@@ -15,8 +15,14 @@ from typing import Any
 
 import streamlit as st
 
+from sae.common.errors import UserError
 from sae.ui.page import note
+from sae.workspace.server_config import server_config
 
+#: Says in a link who made it.
+SENDER = "from"
+# What a link needs to be there, which a workspace may not have.
+_NEEDED = ("activations", "experiment", "run")
 _CARRIED = "_address_carried"
 _PENDING = "_address_pending"
 _CHOSEN = "_address_chosen"
@@ -97,8 +103,11 @@ def prepare(name: str, default: Any, read: Callable[[str], Any], *, carry: bool 
         try:
             value = read(text)
         except ValueError as error:
-            why = error if str(error) else "is not here"
-            note(f"The address asks for {name} {text!r}, which {why}; this shows {name} {default!r}.")
+            why = str(error) or "is not here"
+            if name in _NEEDED:
+                say_missing(name, f"this shows {name} {default!r}")
+            else:
+                note(f"The address asks for {name} {text!r}, which {why}; this shows {name} {default!r}.")
             # The address stays as it came until the visitor chooses.
     elif carry and name in carried:
         try:
@@ -112,6 +121,31 @@ def prepare(name: str, default: Any, read: Callable[[str], Any], *, carry: bool 
         carried[name] = str(value)
     if st.query_params.get(name) is None and not (fixed and value == default):
         st.session_state.setdefault(_PENDING, {})[name] = str(value)
+
+
+def say_missing(name: str, instead: str) -> None:
+    """Say that the address needs an experiment, a run or activations that are not here, and who has them.
+
+    Args:
+        instead: what happens now, as a sentence goes on.
+    """
+    if (asked := get(name)) is not None:
+        whom = whom_to_ask()
+        note(
+            f"The address asks for {name} {asked!r}, which is not in this workspace: {whom} has it and can send a "
+            f"bundle of it; {instead}."
+        )
+
+
+def whom_to_ask() -> str:
+    """Who has what a link needs: the one who made the link, else this server's contact."""
+    if sender := get(SENDER):
+        return sender[:80]
+    try:
+        config = server_config()
+    except UserError:  # app.py says what is wrong with it
+        config = None
+    return config.contact if config and config.contact else "whoever sent the link"
 
 
 def prepare_many(name: str, default: Sequence[Any], options: Sequence[Any]) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from sae.ui import address
 
+_NONE = "there is none here yet"
 PAGES = Path(__file__).parents[2] / "pages"
 
 
@@ -48,6 +49,7 @@ def _go(choices: Mapping[str, str | list[str]]) -> None:
 
 
 def no_activations() -> None:
+    address.say_missing("activations", _NONE)
     empty(
         "No activations yet",
         "An SAE is trained on hidden states of a language model. Capture some, import an array, or let the demo make "
@@ -61,6 +63,7 @@ def no_activations() -> None:
 
 
 def no_experiments() -> None:
+    address.say_missing("experiment", _NONE)
     empty(
         "No experiments yet",
         "An experiment is a grid of SAEs trained on the same activations.",
@@ -69,6 +72,7 @@ def no_experiments() -> None:
 
 
 def no_runs() -> None:
+    address.say_missing("run", _NONE)
     empty(
         "No finished run yet",
         "A run appears here as soon as it has been trained and measured.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from sae.ui import address, feature_card, feature_table, heat_map, loaded, matched, page, pickers, reproduce, role
+from sae.ui import address, feature_card, feature_table, heat_map, link, loaded, matched, page, pickers, reproduce, role
 from sae.ui.panel import chart, toolbar
 from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
@@ -91,12 +91,15 @@ def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
     with left:
         hidden = [] if goes_with is not None else NOT_COMPARED
         hidden = hidden if again is not None else [*hidden, *NO_OTHER_SEEDS]
-        _table(run, table.drop(columns=hidden), feature, len(features), 0 if again is None else again.notes["seeds"])
+        with link.panel("feature_table"):
+            seeds = 0 if again is None else again.notes["seeds"]
+            _table(run, table.drop(columns=hidden), feature, len(features), seeds)
     if feature is None:
         _nothing(choices)
     else:
         feature_card.show(run, feature, order)
-    with right:  # last: what is drawn of it is on its way to the browser, and the card need not wait for the map
+    # Last: what is drawn of it is on its way to the browser, and the card need not wait for the map.
+    with right, link.panel("feature_map"):
         _map(workspace, run, features, written, feature)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import streamlit as st
 
 from sae.common.errors import UserError
-from sae.ui import entry
+from sae.ui import entry, role
 from sae.ui.words import plain
 from sae.workspace import Workspace
 
@@ -25,6 +25,9 @@ _log = logging.getLogger("sae.pages")
 
 def workspace() -> Workspace:
     """The workspace that this server shows (`SAE_WORKSPACE`, else `data/workspace`), one object for all."""
+    if not role.may_look():  # as app.py has said already, but in the first run of a server, which goes past it
+        entry.through_app()
+        st.stop()
     return _workspace(str(Workspace.at().root))
 
 
@@ -50,6 +53,9 @@ def head(title: str, question: str) -> DeltaGenerator:
             st.title(title, anchor=False)
             st.caption(question)
         beside = st.container(horizontal=True, horizontal_alignment="right", width="content")
+        from sae.ui import link  # which knows this file
+
+        link.of_page()
     st.session_state[_NOTES] = st.container(key="page_notes")
     return beside
 

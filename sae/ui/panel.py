@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.ui import link
 from sae.ui import reproduce as recipes
 from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
@@ -54,6 +55,8 @@ def figure_panel(
         columns: Streamlit's `column_config` for the table.
         on_select: called when a point is clicked; `heat_map.clicked(key)` says which.
     """
+    if link.hidden(key):
+        return
     title = title if title is not None else str(fig.layout.title.text or "Figure")
     said = str(fig.layout.title.subtitle.text or "")
     caption = f"{meaning} {plain(said[:1].upper() + said[1:])}." if said else meaning
@@ -93,7 +96,10 @@ def toolbar(
     columns: Mapping[str, Any] | None = None,
     latex: Callable[[], str] | None = None,
 ) -> None:
-    """Small buttons: what it means, its table, files to keep, how to make it again. `fig` None: a table's toolbar."""
+    """Small buttons: what it means, its table, files to keep, how to make it again, its link.
+
+    Outside of a panel it goes into a `link.panel` of its key, without `_tools`. `fig` None: a table's toolbar.
+    """
     st.html(_STYLE)
     with st.container(horizontal=True, gap=None, width="content", key=f"{key.removesuffix('_tools')}_tools"):
         if formula:
@@ -111,6 +117,7 @@ def toolbar(
         if reproduce is not None:
             with st.popover(":material/terminal:", type="tertiary", key=f"{key}_again", help="Reproduce"):
                 recipes.show(reproduce)
+        link.of_panel(key.removesuffix("_tools"))
 
 
 def downloads(
@@ -214,6 +221,8 @@ def table_panel(
         latex: makes a LaTeX file to be offered beside the others.
         on_select: called when a cell is clicked; it stands in `st.session_state[key]["selection"]["cells"]`.
     """
+    if link.hidden(key):
+        return
     with st.container(key=f"panel_{key}", gap="xxsmall"):
         _head(title, n, meaning, lambda: toolbar(
             None, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,

@@ -11,7 +11,7 @@ import streamlit as st
 
 from sae.capture.conventions import step_name
 from sae.report.words import steps_of
-from sae.ui import address, example_filters, loaded, page, pickers, thought_data, thoughts_view
+from sae.ui import address, example_filters, link, loaded, page, pickers, thought_data, thoughts_view
 from sae.ui.panel import toolbar
 from sae.ui.reproduce import Reproduce
 from sae.ui.thought_chips import Firing, StepShown, thought_steps
@@ -177,7 +177,7 @@ def chips(
         said += f" Below, the features that fire at layer {layer}, each shaded against its own largest activation."
     elif shown.experiment is not None:
         said += " No finished run of this configuration reads these steps."
-    with st.container(gap="xxsmall", key="thought_steps_panel"):
+    with link.panel("thought_steps"):
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.markdown("**Steps of thinking**", width="stretch")
             toolbar(

@@ -19,6 +19,7 @@ from sae.workspace import Workspace
 from sae.workspace.child import JobProgress
 from sae.workspace.measurements import measure_runs
 from tests.pages import test_grid
+from tests.pages.states import reopened
 from tests.pages.test_home import words
 from tests.workspace import ablations
 from tests.workspace.helpers import put_activations
@@ -308,3 +309,7 @@ def test_a_level_of_one_count_does_not_flatten_the_others(open_page, ablated):
     share = np.bincount(counts["pass_through"]).max() / len(counts["pass_through"])
     assert low == 0 and share <= high < 1
     assert "goes past the top: hard TopK (2)" in said(at)
+
+
+def test_random_states_reopen_from_their_address(open_page, ablated):
+    assert reopened(open_page, "ablations", ablated, 12) > 3

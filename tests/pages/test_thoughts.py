@@ -12,6 +12,7 @@ import pytest
 from sae.common.files import read_json, write_json, write_parquet
 from sae.ui import card_examples, loaded, thought_data
 from sae.workspace import Workspace
+from tests.pages.states import reopened
 from tests.pages.test_grid import spec
 from tests.pages.test_home import words
 from tests.workspace.thoughts import LAYERS, STEPS, N, make
@@ -300,3 +301,7 @@ def test_far_below_nought_a_cell_says_only_that(open_page, thoughts):
     written = [a["text"] for a in spec(at, "thought_fit")["layout"]["annotations"]]
     assert any("below -10" in text for text in written)  # the slice that hardly varies
     assert max(len(part.split(">")[-1]) for text in written for part in text.split("<br>")) <= len("below -10")
+
+
+def test_random_states_reopen_from_their_address(open_page, thoughts):
+    assert reopened(open_page, "thoughts", thoughts, 12) > 3

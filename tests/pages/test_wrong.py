@@ -19,6 +19,7 @@ from sae.ui import wrong_data
 from sae.workspace import Workspace
 from sae.workspace.child import JobProgress
 from sae.workspace.measurements import measure_runs
+from tests.pages.states import reopened
 from tests.pages.test_grid import spec
 from tests.pages.test_home import words
 from tests.workspace import wrong_answers
@@ -221,3 +222,7 @@ def test_recipes_run(open_page, measured, offered, monkeypatch, capsys):
     status = main([*command, "--workspace", str(measured.root), "--json"])
     assert status == 0, capsys.readouterr().err
     assert json.loads(capsys.readouterr().out)["name"] == "errors"
+
+
+def test_random_states_reopen_from_their_address(open_page, measured):
+    assert reopened(open_page, "wrong", measured, 12) > 3
