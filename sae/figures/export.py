@@ -1,6 +1,4 @@
-"""Figures as files: images through kaleido with a Chromium that is there, or one HTML file that needs no
-network.
-"""
+"""Figures as images, through kaleido with a Chromium that is there. `sae.report` makes pages that need none."""
 
 from __future__ import annotations
 
@@ -47,18 +45,6 @@ def to_images(
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(image)
     return [Path(path) for path in figures]
-
-
-def to_html(figure: go.Figure, path: Path | None = None) -> str:
-    """The figure as one HTML page with plotly inside (about 5 MB) that opens without a network; also
-    written to `path`.
-    """
-    config = {"displaylogo": False, "responsive": True}
-    text = figure.to_html(include_plotlyjs=True, include_mathjax=False, full_html=True, config=config)
-    if path is not None:
-        with replacing(Path(path)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return text
 
 
 def _render(figures: list[go.Figure], options: list[dict[str, Any]]) -> list[bytes]:

@@ -10,6 +10,7 @@ import streamlit as st
 
 from sae.ui import link
 from sae.ui import reproduce as recipes
+from sae.ui.panel_files import downloads
 from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _CONFIG = {
     "displaylogo": False,
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "toImage", "zoomIn2d", "zoomOut2d"],
+    "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
     "responsive": True,
 }
 
@@ -63,7 +64,7 @@ def figure_panel(
     with st.container(key=f"panel_{key}", gap="xxsmall"):
         _head(title, n, caption, lambda: toolbar(
             fig, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,
-            reproduce=reproduce, columns=columns,
+            reproduce=reproduce, columns=columns, n=n,
         ))  # fmt: skip
         chart(fig, key=key, alt=f"{title}. {meaning}", on_select=on_select, height=height)
 
@@ -72,14 +73,15 @@ def chart(
     fig: go.Figure, *, key: str, alt: str, on_select: Callable[[], None] | None = None, height: int | None = None
 ) -> None:
     """The figure alone, without its title, in its own colours, with a modebar that has only what works here."""
+    config = {**_CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
     with _without_title(fig):
         if height is not None:
             fig.layout.height = height
         if on_select is None:
-            st.plotly_chart(fig, key=key, theme=None, config=_CONFIG, alt=alt)
+            st.plotly_chart(fig, key=key, theme=None, config=config, alt=alt)
         else:
             st.plotly_chart(
-                fig, key=key, theme=None, config=_CONFIG, alt=alt, on_select=on_select, selection_mode="points"
+                fig, key=key, theme=None, config=config, alt=alt, on_select=on_select, selection_mode="points"
             )
 
 
@@ -95,6 +97,7 @@ def toolbar(
     reproduce: Reproduce | None = None,
     columns: Mapping[str, Any] | None = None,
     latex: Callable[[], str] | None = None,
+    n: int | str | None = None,
 ) -> None:
     """Small buttons: what it means, its table, files to keep, how to make it again, its link.
 
@@ -113,52 +116,14 @@ def toolbar(
                     height=min(38 + 35 * max(len(table), 1), 420),
                 )  # fmt: skip
         with st.popover(":material/download:", type="tertiary", key=f"{key}_save", help="Download"):
-            downloads(fig, table, key=key, filename=filename, title=title, latex=latex)
+            downloads(
+                fig, table, key=key, filename=filename, title=title, meaning=meaning, n=_words(n), latex=latex,
+                reproduce=reproduce,
+            )  # fmt: skip
         if reproduce is not None:
             with st.popover(":material/terminal:", type="tertiary", key=f"{key}_again", help="Reproduce"):
                 recipes.show(reproduce)
         link.of_panel(key.removesuffix("_tools"))
-
-
-def downloads(
-    fig: go.Figure | None,
-    table: pd.DataFrame,
-    *,
-    key: str,
-    filename: str,
-    title: str = "",
-    latex: Callable[[], str] | None = None,
-) -> None:
-    """Buttons whose files are made when they are asked for, not before."""
-    kinds: list[tuple[str, str, str, Callable[[], str | bytes]]] = [
-        ("CSV", "csv", "text/csv", lambda: table.to_csv(index=False)),
-        ("JSON", "json", "application/json", lambda: table.to_json(orient="records", indent=1) or "[]"),
-    ]
-    if latex is not None:
-        kinds.append(("LaTeX", "tex", "text/x-tex", latex))
-    if fig is not None:
-        from sae.figures.export import to_html
-
-        kinds += [
-            ("HTML, opens offline", "html", "text/html", lambda: to_html(_titled(fig, title))),
-            ("PNG, through Chromium", "png", "image/png", lambda: png(_titled(fig, title))),
-        ]
-    for label, ending, mime, make in kinds:
-        st.download_button(
-            label, make, file_name=f"{filename}.{ending}", mime=mime, key=f"{key}_{ending}", on_click="ignore",
-            type="tertiary",
-        )  # fmt: skip
-
-
-def png(fig: go.Figure) -> bytes:
-    """The figure as PNG. Raises UserError where there is no Chromium; the other formats need none."""
-    import tempfile
-    from pathlib import Path
-
-    from sae.figures.export import to_png
-
-    with tempfile.TemporaryDirectory() as folder:
-        return to_png(fig, Path(folder) / "figure.png", width=900).read_bytes()
 
 
 # Small icons side by side: without the arrows that say "opens something", which every one of them does.
@@ -173,9 +138,13 @@ def _head(title: str, n: int | str | None, meaning: str, tools: Callable[[], Non
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         st.markdown(f"**{plain(title)}**", width="stretch")
         tools()
-    counted = "" if n is None else f"n = {count(n) if isinstance(n, int) else plain(n)}."
+    counted = "" if n is None else f"n = {plain(_words(n))}."
     if meaning or counted:
         st.caption(f"{meaning} {counted}".strip())
+
+
+def _words(n: int | str | None) -> str:
+    return "" if n is None else count(n) if isinstance(n, int) else n
 
 
 @contextmanager
@@ -188,14 +157,6 @@ def _without_title(fig: go.Figure) -> Iterator[None]:
     fig.layout.title, fig.layout.margin.t = None, 14
     yield
     fig.layout.title, fig.layout.margin.t = title, top
-
-
-def _titled(fig: go.Figure, title: str) -> go.Figure:
-    import plotly.graph_objects as go
-
-    if fig.layout.title.text or not title:
-        return fig
-    return go.Figure(fig).update_layout(title={"text": title, "x": 0, "xref": "paper"}, margin={"t": 46})
 
 
 def table_panel(
@@ -226,7 +187,7 @@ def table_panel(
     with st.container(key=f"panel_{key}", gap="xxsmall"):
         _head(title, n, meaning, lambda: toolbar(
             None, table, key=key, title=title, filename=filename, meaning=meaning, formula=formula,
-            reproduce=reproduce, latex=latex,
+            reproduce=reproduce, latex=latex, n=n,
         ))  # fmt: skip
         table, config = as_shown(table if shown is None else shown, columns)
         shared: dict[str, Any] = {

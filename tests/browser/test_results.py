@@ -166,7 +166,7 @@ def test_pairs_open_from_the_block(app: App, page: Page) -> None:
 def test_figures_come_as_files(app: App, page: Page) -> None:
     visit(page, f"{app.url}/grid?experiment=both&preset=published")
     page.locator(".st-key-heat_ev_total_save button").first.click()
-    for label, start in (("CSV", "run,state,"), ("JSON", "["), ("HTML", "<!doctype html>")):
+    for label, start in (("CSV", "run,state,"), ("JSON", "["), ("LaTeX", "% needs"), ("HTML", "<!doctype html>")):
         with page.expect_download() as download:
             page.get_by_test_id("stPopoverBody").get_by_role("button", name=label).click()
         assert download.value.path().read_text().startswith(start)

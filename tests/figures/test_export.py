@@ -7,7 +7,7 @@ from PIL import Image
 
 from sae.common.errors import UserError
 from sae.figures import export
-from sae.figures.export import to_html, to_images, to_png
+from sae.figures.export import to_images, to_png
 from sae.figures.grid import grid_heat_map
 from sae.figures.style import THEMES
 from tests.analysis.report_grid import REPORT
@@ -35,13 +35,6 @@ def test_images_of_several_kinds_from_one_browser(tmp_path):
     drawing = (tmp_path / "b.svg").read_text()
     assert "0.702" in drawing and "Explained variance" in drawing
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.svg"]
-
-
-def test_a_page_that_needs_no_network(tmp_path):
-    text = to_html(grid_heat_map(REPORT, "ev_total"), tmp_path / "grid.html")
-    assert (tmp_path / "grid.html").read_text(encoding="utf-8") == text
-    head = text[: text.index("Plotly.newPlot")]
-    assert "<script src=" not in text and "cdn.plot.ly/plotly" not in head[:2000] and len(text) > 1_000_000
 
 
 def test_an_ending_that_is_no_image(tmp_path):

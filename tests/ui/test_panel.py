@@ -15,8 +15,7 @@ import streamlit as st
 from sae.cli.experiments import spec_of
 from sae.cli.main import parser
 from sae.figures.columns import binned, column_histogram
-from sae.figures.export import to_html
-from sae.ui import heat_map, panel
+from sae.ui import heat_map, panel, panel_files
 from sae.ui.reproduce import experiment_command
 from sae.ui.tables import as_shown
 
@@ -59,7 +58,18 @@ def test_a_figure_is_drawn_without_its_title_and_keeps_it():
         assert not figure.layout.title.text
     assert figure.layout.title.text == "EV" and figure.layout.title.subtitle.text == "n"
     assert figure.to_plotly_json()["data"] == before["data"]
-    assert "EV" in to_html(panel._titled(figure, "other"))
+    assert panel_files.titled(figure, "other").layout.title.text == "EV"
+    assert panel_files.titled(go.Figure(), "other").layout.title.text == "other"
+
+
+def test_the_page_of_a_panel_holds_its_numbers_and_its_recipe():
+    table = pd.DataFrame({"step": [1, 2], "loss": [0.5, 0.25]})
+    recipe = panel.recipes.Reproduce("python -m sae run show r --json", "run.history", {"runs/r/x": "ab12"})
+    text = panel_files.page_of(go.Figure(go.Scatter(x=[1], y=[2])), table, "f", "Loss", "Of **a\\_b**.", "2", recipe)
+    assert "Of a_b." in text and "python -m sae run show r --json" in text and "ab12  runs/r/x" in text
+    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    assert data["panels"]["panel"]["table"]["rows"] == [[1, 0.5], [2, 0.25]]
+    assert "Plotly" in text and text.count("<script") == 3
 
 
 def test_the_cell_that_was_clicked(monkeypatch):
