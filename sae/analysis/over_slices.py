@@ -42,7 +42,7 @@ class OverSlices:
 
     def feature(self, feature: int) -> pd.DataFrame:
         """A line a slice: layer, position, n, n_active, active (share), mean_activation (of |activation| over active
-        rows, NaN without one), correlation, ev (of the whole SAE there).
+        rows, NaN without one), correlation, ev (of the whole SAE there, NaN for a transcoder).
 
         Raises:
             UserError: if there is no such feature.
@@ -105,10 +105,11 @@ def _encoded(model: SAE, rows: np.ndarray) -> tuple[csr_matrix, float]:
     x = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)).to(device)
     with torch.no_grad():
         codes = model.sparse_encode(x)
-        guess = model.sparse_decode(codes).cpu().numpy().astype(np.float64)
+        guess = model.sparse_forward(x, codes).cpu().numpy().astype(np.float64)
     exact = np.asarray(rows, np.float64)
     spread = float(((exact - exact.mean(axis=0)) ** 2).sum())
-    ev = 1 - float(((exact - guess) ** 2).sum()) / spread if spread > 0 else float("nan")
+    known = spread > 0 and not model.transcodes  # a transcoder writes other rows than these
+    ev = 1 - float(((exact - guess) ** 2).sum()) / spread if known else float("nan")
     values = codes.values.cpu().numpy().astype(np.float64)
     indices = (codes.features.cpu().numpy(), codes.indptr.cpu().numpy())
     return csr_matrix((values, *indices), shape=(len(rows), model.d_sae)), ev

@@ -164,6 +164,18 @@ class Slice:
         """What each of the n rows is, counted from 0 within the slice."""
         return self.activations.rows.iloc[self.start : self.stop].reset_index(drop=True)
 
+    def partner(self, layer: int | None, position: int | None) -> Slice:
+        """The slice of that layer and position, whose rows are of the same examples in the same order.
+
+        Raises:
+            UserError: if there is none, or its rows are of other examples.
+        """
+        other = self.activations.slice(layer, position)
+        for column in ("example", "split"):
+            if not np.array_equal(self.rows[column].to_numpy(), other.rows[column].to_numpy()):
+                raise UserError(f"{self.title} and {other.title} of {self.activations.name!r} hold different examples")
+        return other
+
     @property
     def title(self) -> str:
         """For people: `layer 9`, `layer 14, position 3`, `layer 2, position 3 (z3)` for a thought, `all rows`."""

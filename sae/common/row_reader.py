@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -71,6 +71,43 @@ class RowReader:
             else:
                 np.take(self.span(first, last), piece - first, axis=0, out=into, mode="clip")
             place += len(piece)
+        return out
+
+
+class SideBySide:
+    """Rows of several arrays [n, d] of one type as rows [n, arrays · d]; nothing is copied before it is asked for."""
+
+    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+        self.arrays = list(arrays)
+        first = self.arrays[0]
+        self.dtype, self.shape = first.dtype, (len(first), sum(array.shape[1] for array in arrays))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        return np.concatenate([array[rows] for array in self.arrays], axis=1)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+class JoinedReader(RowReader):
+    """Reads rows of several arrays, side by side."""
+
+    def __init__(self, readers: Sequence[RowReader]) -> None:
+        self._readers = list(readers)
+        self.x = SideBySide([reader.x for reader in readers])  # type: ignore[assignment]
+        self.dtype = self.x.dtype
+
+    def span(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
+        if out is None:
+            out = np.empty((stop - start, self.x.shape[1]), self.dtype)
+        place = 0
+        for reader in self._readers:
+            width = reader.x.shape[1]
+            out[:, place : place + width] = reader.span(start, stop)
+            place += width
         return out
 
 

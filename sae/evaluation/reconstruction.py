@@ -73,10 +73,13 @@ def encode_rows(
     device: str = "cpu",
     watch: Callable[[int, int], None] = lambda done, total: None,
     folder: Path | None = None,
+    target: RowReader | None = None,
 ) -> tuple[Codes, RowErrors]:
     """Codes and row errors of all rows x [n, d_in], in batches; x may be a memory map of any float type.
 
     Args:
+        train_mean: of what is reconstructed.
+        target: what is reconstructed of each row, where that is not x: errors are those of it.
         folder: takes codes that are larger than memory should hold (`sae.evaluation.entries`), as long as used.
     """
     import torch
@@ -95,10 +98,11 @@ def encode_rows(
             stop = min(start + batch, n)
             rows = torch.from_numpy(reader.span(start, stop)).to(device).float()
             sparse = model.sparse_encode(rows)
-            guess = model.sparse_decode(sparse)
+            guess = model.sparse_forward(rows, sparse)
+            wanted = rows if target is None else torch.from_numpy(target.span(start, stop)).to(device).float()
             for first in range(0, stop - start, AT_ONCE):
                 part = slice(first, first + AT_ONCE)
-                _compare(rows[part], guess[part], mean, errors, start + first)
+                _compare(wanted[part], guess[part], mean, errors, start + first)
             indptr[start + 1 : stop + 1] = sparse.indptr[1:].cpu().numpy() + indptr[start]
             features.append(sparse.features.cpu().numpy())
             values.append(sparse.values.cpu().numpy())

@@ -42,6 +42,7 @@ CONCEPTS = Measurement(
         "seed": "of the halves and of everything that is shuffled",
     },
     measure="sae.experiments.concepts:measure",
+    of_codes=True,
     of_run=(
         "label_f1",
         "label_f1_null",

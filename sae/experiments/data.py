@@ -10,9 +10,11 @@ import torch
 
 from sae.capture.statistics import NEAR_CONSTANT
 from sae.common.errors import UserError
-from sae.common.row_reader import RowBlocks, RowReader
+from sae.common.row_reader import JoinedReader, RowBlocks, RowReader
 from sae.evaluation.baselines import Baselines
-from sae.training.rows import Moments, ResidentRows, Rows, moments_of
+from sae.evaluation.pair_baselines import PairBaselines
+from sae.experiments.targets import target_slice
+from sae.training.rows import Moments, ResidentRows, Rows, joined_moments, moments_of
 from sae.training.streamed_rows import StreamedRows, chunk_rows_for
 from sae.training.training import VALIDATION_ROWS
 
@@ -48,36 +50,74 @@ class Data:
         self.examples = piece.rows["example"].to_numpy()
         self.chunk_rows = chunk_rows_for(len(train), piece.x.shape[1], device)
         """How the rows of runs that do not say it are shuffled: decided once, when the slice is opened."""
-        self._rows: dict[int, Rows] = {}
+        self._rows: dict[tuple[int, Slice | None], Rows] = {}
+        self._targets: dict[tuple[int | None, int | None], Target] = {}
 
-    def rows(self, chunk_rows: int) -> Rows:
-        """The training rows, for a setting of `chunk_rows` that is decided: 0 is all of them, on the device."""
-        if chunk_rows not in self._rows:
-            self._rows[chunk_rows] = self._streamed(chunk_rows) if chunk_rows else self._resident()
-        return self._rows[chunk_rows]
+    def target(self, config: TrainingConfig) -> Target | None:
+        """What a run of that configuration reconstructs, where it is another slice than it reads.
 
-    @property
-    def validation(self) -> Tensor:
+        Raises:
+            UserError: if there is no such slice, or it holds other examples.
+        """
+        piece = target_slice(self.slice, config)
+        if piece is None:
+            return None
+        place = (piece.layer, piece.position)
+        if place not in self._targets:
+            self._targets[place] = Target(self, piece)
+        return self._targets[place]
+
+    def rows(self, chunk_rows: int, target: Target | None = None) -> Rows:
+        """The training rows, for a setting of `chunk_rows` that is decided: 0 is all of them, on the device.
+
+        Args:
+            target: its rows stand beside those of the slice.
+        """
+        key = (chunk_rows, target.slice if target else None)
+        if key not in self._rows:
+            self._rows[key] = self._streamed(chunk_rows, target) if chunk_rows else self._resident(target)
+        return self._rows[key]
+
+    def validation(self, target: Target | None = None) -> Tensor:
         """Rows of the validation curve [at most 4,096, d_in], on the device."""
         numbers = self.splits["validation"][:VALIDATION_ROWS]
-        return torch.from_numpy(self.reader.rows(numbers)).to(self.device).float()
+        return torch.from_numpy(self._read(target).rows(numbers)).to(self.device).float()
 
     def principal(self, configs: Iterable[TrainingConfig]) -> Tensor | None:
         """Principal directions, if a run starts from them."""
         starts = [getattr(config, "decoder_init", "") for config in configs]
         return self.baselines.pca.components if "data" in starts else None
 
-    def _streamed(self, chunk_rows: int) -> Rows:
-        return StreamedRows(self.slice.x, self.splits["train"], chunk_rows, self.device, self.moments)
+    def _read(self, target: Target | None) -> RowReader:
+        return JoinedReader([self.reader, target.reader]) if target else self.reader
 
-    def _resident(self) -> Rows:
-        numbers = self.splits["train"]
-        x = torch.empty(len(numbers), self.slice.x.shape[1], device=self.device)
+    def _moments(self, target: Target | None) -> Moments:
+        return joined_moments([self.moments, target.moments]) if target else self.moments
+
+    def _streamed(self, chunk_rows: int, target: Target | None) -> Rows:
+        reader, moments = self._read(target), self._moments(target)
+        return StreamedRows(reader, self.splits["train"], chunk_rows, self.device, moments)
+
+    def _resident(self, target: Target | None) -> Rows:
+        numbers, reader = self.splits["train"], self._read(target)
+        x = torch.empty(len(numbers), reader.x.shape[1], device=self.device)
         place = 0
-        for block in RowBlocks(self.reader, numbers):
+        for block in RowBlocks(reader, numbers):
             x[place : place + len(block)] = block.to(self.device)
             place += len(block)
-        return ResidentRows(x, self.moments)
+        return ResidentRows(x, self._moments(target))
+
+
+class Target:
+    """The slice that transcoders on `data` reconstruct: its rows are those of the same examples."""
+
+    def __init__(self, data: Data, piece: Slice) -> None:
+        self.slice = piece
+        self.reader = RowReader(piece.x)
+        self.moments = moments_of(RowBlocks(self.reader, data.splits["train"]))
+        self.train_mean = self.moments.mean.numpy()
+        self.facts = _facts(self.moments)
+        self.baselines = PairBaselines(data.reader, self.reader, data.splits, data.device)
 
 
 def _facts(moments: Moments) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sae.common.progress import Progress
 from sae.evaluation.binary_codes import binary_metrics, row_figures
 from sae.evaluation.reconstruction import Codes, encode_rows, ev_interval, split_metrics
 from sae.evaluation.redundancy import redundancy
-from sae.experiments.data import Data
+from sae.experiments.data import Data, Target
 from sae.experiments.plan import Plan, RunPlan
 from sae.models.base import SAE
 from sae.models.binary import Binary
@@ -46,6 +46,8 @@ class Result(NamedTuple):
     training: dict[str, float]
     train_seconds: float
     seconds: float
+    facts: dict[str, Any] | None = None
+    """Of the rows that a transcoder reconstructs (`Data.facts`)."""
 
 
 class Store(Protocol):
@@ -106,12 +108,13 @@ def _decided(run: RunPlan, data: Data, begun_with: int | None) -> RunPlan:
 def _together(grouped: Sequence[list[RunPlan]], data: Data) -> list[list[list[RunPlan]]]:
     """Groups that take turns on the same buffers of streamed rows, as many as half of the free memory holds."""
     found: list[list[list[RunPlan]]] = []
-    by_batches: dict[tuple[int, int, int], tuple[list[list[RunPlan]], float]] = {}
+    by_batches: dict[tuple[object, ...], tuple[list[list[RunPlan]], float]] = {}
     most = RESIDENT_SHARE * free_memory(data.device)
     for members in grouped:
         config = members[0].config
         needed = sum(run_bytes(run.config, data.slice.x.shape[1]) for run in members)
-        key = (config.seed, config.batch_size, config.chunk_rows)
+        target = config.target_place(data.slice.layer, data.slice.position)
+        key = (config.seed, config.batch_size, config.chunk_rows, target)
         others, taken = by_batches.get(key, ([], 0.0))
         if config.chunk_rows and others and taken + needed <= most:
             others.append(members)
@@ -149,13 +152,14 @@ def _train(together: list[list[RunPlan]], data: Data, store: Store, progress: Co
 
     trainings: list[Training] = []
     try:
-        rows = data.rows(together[0][0].config.chunk_rows)
+        target = data.target(together[0][0].config)
+        rows, validation = data.rows(together[0][0].config.chunk_rows, target), data.validation(target)
         principal = data.principal(run.config for run in itertools.chain(*together))
         lead([[(run.id, run.config.chunk_rows) for run in members] for members in together])
         for group, members in enumerate(together):
             trainer = build([run.config for run in members], rows, principal)
             checkpoints = [store.checkpoint(run.id) for run in members]
-            trainings.append(Training(trainer, rows.n, data.validation, checkpoints, watching(group)))
+            trainings.append(Training(trainer, rows.n, validation, checkpoints, watching(group)))
         step_through(trainings, rows)
     except (UserError, RuntimeError, MemoryError) as error:
         said = _out_of_memory(error)
@@ -211,6 +215,7 @@ def _measured(run: RunPlan, trained: Trained, data: Data, folder: Path) -> Resul
         before=trained.seconds,
         folder=folder,
         with_redundancy=not is_plain_topk(run.config) and not isinstance(trained.model, Binary),
+        target=data.target(run.config),
     )
 
 
@@ -225,6 +230,7 @@ def measure(
     before: float = 0.0,
     folder: Path | None = None,
     with_redundancy: bool = False,
+    target: Target | None = None,
 ) -> Result:
     """Codes of every row, metrics by split, bootstrap intervals and baselines of an SAE on `data`.
 
@@ -232,15 +238,20 @@ def measure(
         before: seconds spent on the SAE so far.
         folder: for codes that are larger than memory should hold; see `encode_rows`.
         with_redundancy: also `sae.evaluation.redundancy`, of each split.
+        target: what a transcoder reconstructs.
 
     Raises:
-        UserError: if the SAE takes rows of another width.
+        UserError: if the SAE takes rows of another width, or it is a transcoder without a target.
     """
     started = time.monotonic()
     x = data.slice.x
     if model.d_in != x.shape[1]:
         raise UserError(f"the SAE takes rows of {model.d_in} dimensions, these activations have {x.shape[1]}")
-    codes, errors = encode_rows(model, data.reader, data.train_mean, data.device, folder=folder)
+    if model.transcodes and target is None:
+        raise UserError("a transcoder is measured on the slice that it writes, and it is not known which that is here")
+    written = target or data
+    reader = target.reader if target else None
+    codes, errors = encode_rows(model, data.reader, written.train_mean, data.device, folder=folder, target=reader)
     metrics = split_metrics(codes, errors, data.splits, model.d_in, model.d_sae)
     if isinstance(model, Binary):
         _add_binary_metrics(metrics, model, codes, data)
@@ -254,7 +265,7 @@ def measure(
         if len(rows)
     }
     k = getattr(model, "k", None) or max(1, round(metrics["train"]["l0"]))
-    compared = data.baselines.of(model.d_sae, min(int(k), model.d_sae))
+    compared = written.baselines.of(model.d_sae, min(int(k), model.d_sae))
     return Result(
         model,
         codes,
@@ -266,6 +277,7 @@ def measure(
         training or {},
         train_seconds,
         before + time.monotonic() - started,
+        target.facts if target else None,
     )
 
 

@@ -30,6 +30,7 @@ class Measurement:
         measure: `module:function`, imported when it runs. It takes a `Case`, the settings and a `Progress`, and
             returns a `Measured`.
         one_run: it is made for one run at a time: of an experiment with several, the user names which.
+        of_codes: it needs feature activations alone, not reconstructions of what was read: transcoders have it too.
         version: changes when it measures something else than before; what was kept of earlier ones is then made anew.
         of_run: which of its metrics stand beside those of the run itself wherever runs are compared.
     """
@@ -42,11 +43,23 @@ class Measurement:
     measure: str
     one_run: bool = False
     of_run: tuple[str, ...] = ()
+    of_codes: bool = False
     version: int = 1
 
-    def function(self) -> Callable[[Case, dict[str, Any], Progress], Measured]:
+    def of(self, case: Case, settings: dict[str, Any], progress: Progress) -> Measured:
+        """What it finds of one run.
+
+        Raises:
+            UserError: if it can't be measured.
+        """
+        if not self.of_codes and case.model.transcodes:
+            raise UserError(
+                f"{self.name} needs reconstructions of the rows that are read: run {case.run} is a transcoder, which "
+                "writes others"
+            )
         module, _, name = self.measure.partition(":")
-        return getattr(import_module(module), name)
+        measure: Callable[[Case, dict[str, Any], Progress], Measured] = getattr(import_module(module), name)
+        return measure(case, settings, progress)
 
     def settings_of(self, given: dict[str, Any]) -> dict[str, Any]:
         """The defaults with what was given; text is read as its default's type.

@@ -54,6 +54,7 @@ SPARSE_PROBING = Measurement(
         "seed": "of the examples drawn, the shuffled labels and the bootstrap",
     },
     measure="sae.experiments.sparse_probing:measure",
+    of_codes=True,
     of_run=("sae_top_1_test_accuracy", "sae_top_5_test_accuracy", "sae_test_accuracy", "sae_test_accuracy_shuffled"),
 )
 

@@ -21,6 +21,7 @@ SPECIFICITY = Measurement(
         "seed": "of the split into halves",
     },
     measure="sae.experiments.specificity:measure",
+    of_codes=True,
 )
 
 

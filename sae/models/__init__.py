@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ ARCHITECTURES = {
     "matryoshka-batchtopk": "sae.models.matryoshka_batchtopk:MatryoshkaBatchTopK",
     "jumprelu": "sae.models.jumprelu:JumpReLU",
     "gated": "sae.models.gated:Gated",
+    "transcoder": "sae.models.transcoder:Transcoder",
+    "deep-topk": "sae.models.deep:DeepTopK",
 }
 
 
@@ -28,6 +31,11 @@ def architecture_class(architecture: str) -> type[SAE]:
         raise UserError(f"architecture {architecture!r} is not known: take one of {', '.join(ARCHITECTURES)}")
     module, name = ARCHITECTURES[architecture].split(":")
     return getattr(import_module(module), name)
+
+
+def subtracts_b_dec(model: Mapping[str, Any]) -> bool:
+    """Whether the encoder takes b_dec off its rows, from `model` of a run's configuration."""
+    return bool(model.get("apply_b_dec_to_input", model["architecture"] not in ("binary", "transcoder")))
 
 
 def build(architecture: str, **hyperparameters: Any) -> SAE:

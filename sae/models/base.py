@@ -37,6 +37,10 @@ class SAE(nn.Module):
     architecture: ClassVar[str]
     #: tensors that are measured as pre-activations are: rows of another scale change them by that scale
     activation_units: ClassVar[tuple[str, ...]] = ("b_enc",)
+    #: parameters, or modules of them, that belong to no feature, beside `b_dec`
+    shared: ClassVar[tuple[str, ...]] = ()
+    #: whether it reconstructs other rows than it reads
+    transcodes: ClassVar[bool] = False
 
     def __init__(self, d_in: int, d_sae: int, inhibition: dict[str, Any] | None = None) -> None:
         super().__init__()
@@ -84,7 +88,15 @@ class SAE(nn.Module):
         total = nn.functional.embedding_bag(
             codes.features, self.W_dec, codes.indptr[:-1], mode="sum", per_sample_weights=codes.values
         )
+        return self.written(total)
+
+    def written(self, total: Tensor) -> Tensor:
+        """Reconstruction [n, d_in] from what the features of each row write together, [n, d_in]."""
         return total + self.b_dec
+
+    def sparse_forward(self, x: Tensor, codes: SparseRows) -> Tensor:
+        """What the model makes of rows x [n, d_in] whose CSR codes are known."""
+        return self.sparse_decode(codes)
 
 
 def sparse_rows(rows: Tensor, features: Tensor, values: Tensor, n: int) -> SparseRows:

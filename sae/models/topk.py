@@ -58,7 +58,7 @@ class TopK(SAE):
 
     def decode_selected(self, indices: Tensor, values: Tensor) -> Tensor:
         """Reconstruction [n, d_in] from winners [n, k]; reads k decoder rows a row instead of all of them."""
-        return nn.functional.embedding_bag(indices, self.W_dec, mode="sum", per_sample_weights=values) + self.b_dec
+        return self.written(nn.functional.embedding_bag(indices, self.W_dec, mode="sum", per_sample_weights=values))
 
     def encode(self, x: Tensor) -> Tensor:
         return self.code_of(self.pre_activations(x))

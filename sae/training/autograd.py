@@ -15,7 +15,7 @@ from sae.training.trainer import BETA1, BETA2, EPSILON, Trainer
 
 
 class Outcome(NamedTuple):
-    """Of one batch: the objective, the reconstruction [B, d_in] and the code [B, d_sae]."""
+    """Of one batch: the objective, what is made of `Trainer.wanted` [B, d_in], and the code [B, d_sae]."""
 
     loss: Tensor
     reconstruction: Tensor
@@ -48,7 +48,7 @@ class AutogradTrainer(Trainer):
         self.stability = Stability(self.total_steps, self.device)
 
     def outcome(self, x: Tensor) -> Outcome:
-        """What is minimised on rows as training sees them [B, d_in]."""
+        """What is minimised on rows as training sees them."""
         raise NotImplementedError
 
     def step(self, x: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class AutogradTrainer(Trainer):
             self.step_number += 1
             self.rows_seen += len(x)
             self.last_fired[0].masked_fill_((code != 0).any(0), self.rows_seen)
-            return (x - reconstruction).square().mean()[None] / self.scale**2
+            return (self.wanted(x) - reconstruction).square().mean()[None] / self.scale**2
 
     def before_update(self) -> None:
         """Between the gradients and the optimizer's step."""

@@ -23,6 +23,8 @@ CONFIGS = {
     "jumprelu": "sae.training.jumprelu_config:JumpReLUConfig",
     "batchtopk": "sae.training.batchtopk_config:BatchTopKConfig",
     "matryoshka-batchtopk": "sae.training.batchtopk_config:MatryoshkaBatchTopKConfig",
+    "transcoder": "sae.training.transcoder_config:TranscoderConfig",
+    "deep-topk": "sae.training.deep_config:DeepTopKConfig",
 }
 
 
@@ -39,7 +41,8 @@ class TrainingConfig:
 
     architecture: str = ""
     """`topk`, `binary`, `standard` (ReLU with L1), `matryoshka` (nested TopK), `panneal` (ReLU, the penalty annealed),
-    `gated`, `jumprelu`, `batchtopk` or `matryoshka-batchtopk` (nested BatchTopK)."""
+    `gated`, `jumprelu`, `batchtopk`, `matryoshka-batchtopk` (nested BatchTopK), `transcoder` (TopK from one slice to
+    another) or `deep-topk` (TopK with more layers)."""
     d_sae: int = 512
     """Number of features."""
     k: int = 20
@@ -88,6 +91,14 @@ class TrainingConfig:
     def model_architecture(self) -> str:
         """Of the model that is stored: trainings can differ where models don't."""
         return self.architecture
+
+    def target_place(self, layer: int | None, position: int | None) -> tuple[int | None, int | None] | None:
+        """Layer and position of the slice that a run on this one reconstructs; None where that is the same one.
+
+        Raises:
+            UserError: if there is no such place.
+        """
+        return None
 
     def model(self) -> dict[str, Any]:
         """What that is built with, beside `d_in`."""

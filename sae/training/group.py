@@ -26,6 +26,8 @@ TRAINERS = {
     "jumprelu": "sae.training.jumprelu:JumpReLUTrainer",
     "batchtopk": "sae.training.batchtopk:BatchTopKTrainer",
     "matryoshka-batchtopk": "sae.training.batchtopk:MatryoshkaBatchTopKTrainer",
+    "transcoder": "sae.training.transcoder:TranscoderTrainer",
+    "deep-topk": "sae.training.deep:DeepTopKTrainer",
 }
 
 

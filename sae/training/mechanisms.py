@@ -51,7 +51,7 @@ class MechanismsTrainer(AutogradTrainer):
         starts = {
             name: float(value.detach().flatten()[0])
             for name, value in self.parameters.items()
-            if name not in ("W_enc", "b_enc", "W_dec", "b_dec")
+            if name.split(".")[0] not in ("W_enc", "b_enc", "W_dec", "b_dec", *model.shared)
         }
         names = ("W_enc", "b_enc", "W_dec", *starts)
         states = {name: self._optimizer.state[self.parameters[name]] for name in names}
@@ -84,7 +84,7 @@ class MechanismsTrainer(AutogradTrainer):
         norms = self.l1_norms(code if coefficient else code.detach())
         if coefficient:
             loss = loss + coefficient * norms
-        seen = Seen(self.step_number, x, code, reconstruction)
+        seen = Seen(self.step_number, self.wanted(x), code, reconstruction)
         for mechanism in self.mechanisms.values():
             penalty = mechanism.penalty(seen, self.model.W_dec)
             if penalty is not None:
@@ -119,7 +119,7 @@ class MechanismsTrainer(AutogradTrainer):
         if self.unit_norm:
             W_dec = self.model.W_dec
             W_dec.div_(W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12))
-        seen = Seen(self.step_number, x, outcome.code.detach(), outcome.reconstruction.detach())
+        seen = Seen(self.step_number, self.wanted(x), outcome.code.detach(), outcome.reconstruction.detach())
         for mechanism in self.mechanisms.values():
             which = mechanism.act(seen, self.features)
             if which is not None:

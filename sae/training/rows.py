@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,8 @@ class Moments(NamedTuple):
 
     mean: Tensor
     centred_norm: float
+    parts: tuple[Moments, ...] = ()
+    """Of each slice, where rows of several stand side by side."""
 
 
 class Rows(Protocol):
@@ -126,6 +128,18 @@ def row_order(seed: int, epoch: int, n: int) -> Tensor:
 def spread(n: int, most: int) -> Tensor:
     """About `most` of n row numbers, in runs at even distances."""
     return torch.from_numpy(sample(np.arange(n), most))
+
+
+def joined_moments(parts: Sequence[Moments]) -> Moments:
+    """Of rows that stand side by side."""
+    squares = sum(part.centred_norm**2 for part in parts)
+    return Moments(torch.cat([part.mean for part in parts]), squares**0.5, tuple(parts))
+
+
+def side_by_side(*slices: Tensor) -> ResidentRows:
+    """Rows of several slices [n, d] each, on one device, as one row [n, slices · d] each."""
+    moments = joined_moments([moments_of(x.split(BLOCK)) for x in slices])
+    return ResidentRows(torch.cat(slices, dim=1), moments)
 
 
 def moments_of(blocks: Iterable[Tensor]) -> Moments:

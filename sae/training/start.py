@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -17,7 +18,28 @@ FIT_ROWS = 2048  # training rows that the encoder's scale is fitted on
 PRINCIPAL_ROWS = 65_536
 
 
-def scaling(config: TrainingConfig, rows: Rows) -> tuple[Tensor, float]:
+class Centred(Protocol):
+    """Rows, as their scaling needs them: `Rows` or a `Side` of them."""
+
+    @property
+    def mean(self) -> Tensor: ...
+    @property
+    def centred_norm(self) -> float: ...
+
+
+class Side(NamedTuple):
+    """One of the slices that stand side by side in rows: float32 [d_in] on the device, and a norm as in `Rows`."""
+
+    mean: Tensor
+    centred_norm: float
+
+
+def side(rows: Rows, number: int) -> Side:
+    part = rows.moments.parts[number]
+    return Side(part.mean.float().to(rows.device), part.centred_norm)
+
+
+def scaling(config: TrainingConfig, rows: Centred) -> tuple[Tensor, float]:
     """(shift [d_in], scale): training sees rows as `(x - shift) * scale`, centred and of root mean squared norm 1.
 
     Without `input_scaling` they are (0, 1); where a configuration is not `centred`, the shift is 0.
@@ -83,16 +105,21 @@ def data_directions(config: TopKConfig, rows: Rows, principal: Tensor | None, ge
     if principal is None:
         principal = principal_directions(rows)
     kept = principal[:, :pairs].float().cpu()
-    wanted = config.d_sae - 2 * pairs
+    drawn = drawn_rows(rows, config.d_sae - 2 * pairs, generator)
+    scores = drawn @ kept
+    weakest = scores.abs().topk(min(config.k, pairs), dim=1).values[:, -1:] if len(drawn) else scores
+    drawn = drawn - (scores * (scores.abs() >= weakest)) @ kept.T
+    return torch.cat([kept.T, -kept.T, drawn])
+
+
+def drawn_rows(rows: Rows, wanted: int, generator: torch.Generator) -> Tensor:
+    """Random training rows less their mean, [wanted, d_in]; where there are not so many, the rest are sums of two."""
     mean = rows.mean.cpu()
     drawn = rows.take(torch.randperm(rows.n, generator=generator)[:wanted]) - mean
     if wanted > rows.n:
         first, second = torch.randint(rows.n, (2, wanted - rows.n), generator=generator)
         drawn = torch.cat([drawn, rows.take(first) + rows.take(second) - 2 * mean])
-    scores = drawn @ kept
-    weakest = scores.abs().topk(min(config.k, pairs), dim=1).values[:, -1:] if len(drawn) else scores
-    drawn = drawn - (scores * (scores.abs() >= weakest)) @ kept.T
-    return torch.cat([kept.T, -kept.T, drawn])
+    return drawn
 
 
 def principal_directions(rows: Rows) -> Tensor:

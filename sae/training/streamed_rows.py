@@ -59,18 +59,18 @@ class StreamedRows:
 
     def __init__(
         self,
-        x: np.ndarray,
+        x: np.ndarray | RowReader,
         numbers: np.ndarray,
         chunk_rows: int,
         device: str | torch.device = "cpu",
         moments: Moments | None = None,
         buffer_rows: int | None = None,
     ) -> None:
-        self.n, self.d_in = len(numbers), x.shape[1]
+        self._reader = x if isinstance(x, RowReader) else RowReader(x)
+        self.n, self.d_in = len(numbers), self._reader.x.shape[1]
         self.device = torch.device(device)
         self.chunk_rows = chunk_rows
         self._numbers = numbers
-        self._reader = RowReader(x)
         self._at_once = max(1, (buffer_rows or BUFFER_BYTES // (4 * self.d_in)) // chunk_rows)
         self.moments = moments or moments_of(self.blocks())
         self.mean = self.moments.mean.float().to(self.device)

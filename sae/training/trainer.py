@@ -15,7 +15,7 @@ from torch import Tensor
 from sae.models.base import SAE
 from sae.training.config import TrainingConfig
 from sae.training.rows import Rows
-from sae.training.start import scaling
+from sae.training.start import Centred, scaling
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, of every run
 
@@ -31,11 +31,13 @@ class Trainer:
     def __init__(self, configs: Sequence[TrainingConfig], rows: Rows) -> None:
         self.configs = tuple(configs)
         self.common = self.configs[0]  # for what all members have in common
-        self.d_in, self.device = rows.d_in, rows.device
-        self.shift, self.scale = scaling(self.common, rows)
-        self.mean = rows.mean
+        self.device = rows.device
+        target = self.target(rows)
+        self.shift, self.scale = scaling(self.common, target)
+        self.mean = target.mean
+        self.d_in = len(self.mean)
         # per element, of the rows as training sees them
-        self.variance = (rows.centred_norm * self.scale) ** 2 / rows.d_in or 1.0
+        self.variance = (target.centred_norm * self.scale) ** 2 / self.d_in or 1.0
         self.steps_per_epoch = -(-rows.n // self.common.batch_size)
         self.total_steps = self.common.epochs * self.steps_per_epoch
         self.step_number = 0
@@ -59,6 +61,14 @@ class Trainer:
         """Figures of the whole training, kept with the metrics of the run."""
         return {}
 
+    def target(self, rows: Rows) -> Centred:
+        """Of what is reconstructed; a subclass may see more in its rows than that."""
+        return rows
+
+    def wanted(self, x: Tensor) -> Tensor:
+        """What is to be reconstructed [B, d_in] of rows as they come, raw or scaled."""
+        return x
+
     def learning_rate(self, step: int) -> float:
         """Adam's rate at a step counted from 0: constant, or decaying to 0."""
         done = step / self.total_steps
@@ -79,7 +89,7 @@ class Trainer:
         """Free the moments, which no step needs after the last one: the finished model takes no more memory then."""
 
     def reconstruct(self, member: int) -> Callable[[Tensor], Tensor]:
-        """What a member makes of raw rows [n, d_in] as it stands."""
+        """What a member makes of raw rows as it stands, beside `wanted` of them."""
         return self.finished_model(member)
 
     def state(self, member: int = 0) -> dict[str, Tensor]:

@@ -166,8 +166,9 @@ class Training:
         reconstruct = trainer.reconstruct(member)
         error = spread = 0.0
         for block in self._validation.split(max(1, VALIDATION_ENTRIES // trainer.common.d_sae)):
-            error += float(exact(reconstruct(block) - block).square().sum())
-            spread += float(exact(block - trainer.mean).square().sum())
+            wanted = trainer.wanted(block)
+            error += float(exact(reconstruct(block) - wanted).square().sum())
+            spread += float(exact(wanted - trainer.mean).square().sum())
         return 1 - error / spread if spread else None
 
     def save(self) -> None:

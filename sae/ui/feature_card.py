@@ -161,11 +161,17 @@ def _pre_activation(run: RunFolder, feature: int) -> np.ndarray:
     from sae.analysis.near import pre_activation
 
     weights = loaded.weights(run)
-    model = run.config["model"]
-    subtracted = model.get("apply_b_dec_to_input", model["architecture"] != "binary")
-    return pre_activation(
-        loaded.slice_of(run).x, weights["W_enc"], weights["b_enc"], feature, weights["b_dec"] if subtracted else None
-    )
+    rows, b_dec = _encoder_rows(str(run.folder), (run.folder / "weights.safetensors").stat().st_mtime_ns)
+    return pre_activation(rows, weights["W_enc"], weights["b_enc"], feature, b_dec)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading rows as the encoder sees them")
+def _encoder_rows(folder: str, modified: int) -> tuple[np.ndarray, np.ndarray | None]:
+    from sae.workspace.encoder_rows import encoder_rows
+    from sae.workspace.runs import RunFolder
+
+    run = RunFolder(Path(folder))
+    return encoder_rows(run, loaded.slice_of(run).x)
 
 
 def _nearness(run: RunFolder, feature: int) -> Nearness:

@@ -62,11 +62,19 @@ def headline(run: RunFolder, split: str) -> None:
             help="ev_total: 1 - Σ‖x-x̂‖² / Σ‖x-μ‖², μ the mean of the train rows. The interval is a bootstrap over "
             "examples.",
         )  # fmt: skip
-        st.metric(
-            f"PCA of {count(k)} components" if k else "PCA", baseline("pca"), width="content", delta_color="off",
-            delta=f"random dictionary {baseline('random_dictionary')}", delta_arrow="off",
-            help="Explained variance of what an SAE has to beat, on the same rows.",
-        )  # fmt: skip
+        if "linear" in found:  # a transcoder's
+            st.metric(
+                "A linear map", baseline("linear"), width="content", delta_color="off",
+                delta=f"what is read, as it is {baseline('identity')}", delta_arrow="off",
+                help="Explained variance, on the same rows, of what a transcoder has to beat: least squares from what "
+                "it reads to what it writes, without features.",
+            )  # fmt: skip
+        else:
+            st.metric(
+                f"PCA of {count(k)} components" if k else "PCA", baseline("pca"), width="content", delta_color="off",
+                delta=f"random dictionary {baseline('random_dictionary')}", delta_arrow="off",
+                help="Explained variance of what an SAE has to beat, on the same rows.",
+            )  # fmt: skip
         if "reconstruction_loss" in metrics:
             st.metric(
                 "Reconstruction loss", number(metrics["reconstruction_loss"]), width="content", delta_color="off",

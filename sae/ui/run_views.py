@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -44,11 +45,20 @@ def show(view: str, run: RunFolder, split: str) -> None:
 
 
 def place(workspace: Workspace, run: RunFolder) -> None:
-    """One line on the thought that a run was trained on; nothing for other activations."""
+    """What a transcoder reads and writes, and one line on the thought that a run was trained on, if it is one."""
     data = run.config["data"]
+    if target := data.get("target"):
+        read, written = (_words(one) for one in (data, target))
+        st.caption(
+            f"A transcoder: it reads {read} and writes {written}. Explained variance and errors are of what it writes."
+        )
     try:
         manifest = workspace.open_activations(data["activations"]).manifest
     except UserError:
         return  # an SAE outlives its activations
     if said := trained_on(manifest, data["layer"], data["position"]):
         st.caption(plain(said))
+
+
+def _words(place: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {place[name]}" for name in ("layer", "position") if place[name] is not None)

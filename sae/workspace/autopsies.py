@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sae.common.errors import UserError
+from sae.workspace.encoder_rows import encoder_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +49,14 @@ def autopsy_of(workspace: Workspace, run: RunFolder) -> Autopsy:
     schedule = None
     if training:
         schedule = Schedule(int(data["rows"]["train"]), int(training["batch_size"]))
-    subtracts = model.get("apply_b_dec_to_input", model["architecture"] != "binary")
+    seen, b_dec = encoder_rows(run, np.asarray(x[rows], np.float32))
     table = autopsy(
         run.features(),
-        np.asarray(x[rows], np.float32),
+        seen,
         weights["W_enc"],
         weights["b_enc"],
         _needed(run)[rows],
-        b_dec=weights["b_dec"] if subtracts else None,
+        b_dec=b_dec,
         signed=model.get("selection", "signed") == "signed",
         schedule=schedule,
     )

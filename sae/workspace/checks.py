@@ -36,7 +36,12 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
             held=config["model"].get("code") != "threshold" and "threshold" not in weights,
         ),
         checks.agrees(run.metrics["all"]["l0"], float(np.diff(codes.row_indptr).mean())),
-        checks.unit_decoder(weights["W_dec"], training.get("decoder_norm") == "every_step"),
+        # a model that is stored as another one than was trained has not its decoder either
+        checks.unit_decoder(
+            weights["W_dec"],
+            training.get("decoder_norm") == "every_step"
+            and training["architecture"] == config["model"]["architecture"],
+        ),
         checks.finite(weights),
         checks.directions_apart(run.features().query("not dead")["max_decoder_cosine"].to_numpy(float)),
         checks.unchanged(
@@ -69,12 +74,29 @@ def _explained(
     d_in = weights["W_dec"].shape[1]
     if run.config["model"]["architecture"] == "binary" or (len(rows) + len(train)) * d_in > QUICK_ENTRIES:
         return []  # binary codes are judged by cosines
+    target = run.config["data"].get("target")
+    written = piece.partner(target["layer"], target["position"]).x if target else piece.x
     total = np.zeros(d_in)
     for start in range(0, len(train), 4096):
-        total += np.asarray(piece.x[train[start : start + 4096]], np.float64).sum(axis=0)
-    mean, x = total / max(len(train), 1), np.asarray(piece.x[rows], np.float32)
-    guess = codes.csr()[rows] @ weights["W_dec"] + weights["b_dec"]
+        total += np.asarray(written[train[start : start + 4096]], np.float64).sum(axis=0)
+    mean, x = total / max(len(train), 1), np.asarray(written[rows], np.float32)
     return [
-        checks.ev_again(run.metrics[name]["ev_total"], x, guess, mean),
-        checks.mean_predictor(np.asarray(piece.x[train], np.float32), mean),
+        checks.ev_again(run.metrics[name]["ev_total"], x, _guess(run, codes, weights, piece, rows), mean),
+        checks.mean_predictor(np.asarray(written[train], np.float32), mean),
     ]
+
+
+def _guess(
+    run: RunFolder, codes: FeatureActivations, weights: dict[str, np.ndarray], piece: Slice, rows: np.ndarray
+) -> np.ndarray:
+    """What the run makes of some rows [n, d_in], from the stored weights and activations."""
+    total = codes.csr()[rows] @ weights["W_dec"]
+    if run.config["model"].get("decoder_layers", 1) > 1:
+        import torch
+
+        with torch.no_grad():
+            deep: np.ndarray = run.model("cpu").written(torch.from_numpy(total.astype(np.float32))).numpy()
+        return deep
+    if "W_skip" in weights:
+        total = total + np.asarray(piece.x[rows], np.float32) @ weights["W_skip"]
+    return total + weights["b_dec"]

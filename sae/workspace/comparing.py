@@ -91,11 +91,9 @@ def _other_space(workspace: Workspace, one: RunFolder, other: RunFolder) -> str 
             )
         if models[0] != models[1]:
             return "they were trained on activations of different models"
-    if mine["layer"] != theirs["layer"]:
-        return (
-            f"layers {mine['layer']} and {theirs['layer']} are different spaces: a direction of one means nothing in "
-            "the other"
-        )
+    layers = [(data.get("target") or data)["layer"] for data in (mine, theirs)]  # that they write
+    if layers[0] != layers[1]:
+        return f"layers {layers[0]} and {layers[1]} are different spaces: a direction of one means nothing in the other"
     return None
 
 

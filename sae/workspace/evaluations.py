@@ -193,7 +193,7 @@ def evaluate(workspace: Workspace, spec: dict[str, Any], device: str, progress: 
         try:
             case = _case(workspace, evaluation.run, device)
             inner = progress if len(work) == 1 else Within(progress, number, len(work))
-            found = known[name].function()(case, settings, inner)
+            found = known[name].of(case, settings, inner)
         except UserError as error:
             errors.append(str(error))
             write_json(evaluation.folder / "error.json", {"error": str(error), "settings": settings})

@@ -88,7 +88,6 @@ def measure_runs(workspace: Workspace, spec: dict[str, Any], device: str, progre
 
     experiment = register_measurement(workspace, MeasurementSpec(**spec))
     kind = measurement_of(experiment.kind)
-    measure = kind.function()
     activations = workspace.open_activations(experiment.activations)
     runs = experiment.measured_runs()
     language_model = cache(lambda: codi_of(activations, device))
@@ -102,7 +101,7 @@ def measure_runs(workspace: Workspace, spec: dict[str, Any], device: str, progre
         progress.update(number, len(runs), kind.title.lower())
         try:
             case = case_of(workspace, run, activations, language_model, device)
-            found = measure(case, experiment.spec["settings"], Within(progress, number, len(runs)))
+            found = kind.of(case, experiment.spec["settings"], Within(progress, number, len(runs)))
         except UserError as error:
             errors[run] = str(error)
             write_json(part / "error.json", {"error": str(error), "time": now()})

@@ -42,8 +42,9 @@ def register(workspace: Workspace, plan: Plan) -> None:
 
     Raises:
         UserError: if an experiment of that name has another specification, the activations or slice are missing, or
-            a run is shorter than its longest window or schedule.
+            a run is shorter than its longest window or schedule, or reconstructs a slice that is not there.
     """
+    from sae.experiments.targets import target_slice
     from sae.training.lengths import check_lengths
 
     path = workspace.experiment_folder(plan.spec.name) / "experiment.json"
@@ -52,6 +53,9 @@ def register(workspace: Workspace, plan: Plan) -> None:
     n_rows = {place: len(activations.slice(*place).train_rows) for place in places}
     for run in plan.runs:
         check_lengths(run.config, n_rows[run.layer, run.position])
+    aims = {(run.layer, run.position, run.config.target_place(run.layer, run.position)): run for run in plan.runs}
+    for (layer, position, _), run in aims.items():
+        target_slice(activations.slice(layer, position), run.config)
     sha256 = activations.manifest["sha256"]
     if path.exists():
         existing = read_json(path)

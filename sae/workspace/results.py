@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.files import file_sha256, write_json, write_parquet, write_tensors
+from sae.experiments.targets import target_slice
 from sae.workspace.processes import started
 
 if TYPE_CHECKING:
+    from sae.capture.store import Slice
     from sae.experiments.execute import Data, Result
     from sae.experiments.plan import RunPlan
     from sae.workspace.child import JobProgress
@@ -88,14 +90,25 @@ class WorkspaceStore:
                 **run.config.model(),
             },
             run.config.as_dict(),
+            target_slice(self.data.slice, run.config),
         )
         (self.folder(run.id) / "error.json").unlink(missing_ok=True)
         self._cell(run.id, status="running", fraction=0.0)
 
     def write_config(
-        self, run: str, factors: dict[str, Any], model: dict[str, Any], training: dict[str, Any] | None, **more: Any
+        self,
+        run: str,
+        factors: dict[str, Any],
+        model: dict[str, Any],
+        training: dict[str, Any] | None,
+        target: Slice | None = None,
+        **more: Any,
     ) -> None:
-        """config.json: what the run is, what it is trained on, and where."""
+        """config.json: what the run is, what it is trained on, and where.
+
+        Args:
+            target: what it reconstructs, where that is another slice than it reads.
+        """
         piece = self.data.slice
         write_json(
             self.folder(run) / "config.json",
@@ -116,6 +129,7 @@ class WorkspaceStore:
                     "start": piece.start,
                     "stop": piece.stop,
                     "rows": {name: len(rows) for name, rows in self.data.splits.items() if len(rows)},
+                    **({"target": {"layer": target.layer, "position": target.position}} if target else {}),
                     **({"chunk_rows": training["chunk_rows"]} if training and "chunk_rows" in training else {}),
                 },
                 "environment": self.environment,
@@ -180,7 +194,7 @@ class WorkspaceStore:
                 "intervals": result.intervals,
                 "baselines": result.baselines,
                 "training": result.training,
-                "slice": self.data.facts,
+                "slice": result.facts or self.data.facts,
                 "train_seconds": round(result.train_seconds, 3),
                 "seconds": round(result.seconds, 3),
                 "finished": now(),

@@ -48,7 +48,7 @@ def case_of(folder: Path, absorbed: bool) -> tuple[Case, pd.DataFrame]:
 
 def measured(case: Case, **settings: Any) -> Any:
     kind = MEASUREMENTS["absorption"]
-    return kind.function()(case, kind.settings_of(settings), Silent())
+    return kind.of(case, kind.settings_of(settings), Silent())
 
 
 def test_a_perfect_sae_absorbs_nothing(tmp_path: Path) -> None:

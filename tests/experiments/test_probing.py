@@ -56,7 +56,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 def measured(case: Case, name: str, **settings: Any) -> Any:
     kind = MEASUREMENTS[name]
-    return kind.function()(case, kind.settings_of({"draws": 100, **settings}), Silent())
+    return kind.of(case, kind.settings_of({"draws": 100, **settings}), Silent())
 
 
 def test_sparse_probing(case: Case) -> None:

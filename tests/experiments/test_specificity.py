@@ -34,7 +34,7 @@ def case():
 
 def test_results_are_what_the_tables_say(case):
     kind = measurement_of("specificity")
-    measured = kind.function()(case, kind.settings_of({}), Silent())
+    measured = kind.of(case, kind.settings_of({}), Silent())
     (result,) = measured.results
     features, metrics = measured.tables["features"], result["metrics"]
     assert result["split"] == "all" and result["n"] == 500
@@ -50,8 +50,8 @@ def test_results_are_what_the_tables_say(case):
 
 def test_settings_are_taken(case):
     kind = measurement_of("specificity")
-    strict = kind.function()(case, kind.settings_of({"least_active": "400"}), Silent())
+    strict = kind.of(case, kind.settings_of({"least_active": "400"}), Silent())
     assert strict.results[0]["metrics"]["features_tested"] == 0
     assert np.isnan(strict.results[0]["metrics"]["median_f1"])
     with pytest.raises(UserError, match="false discovery rate"):
-        kind.function()(case, kind.settings_of({"alpha": 0.0}), Silent())
+        kind.of(case, kind.settings_of({"alpha": 0.0}), Silent())

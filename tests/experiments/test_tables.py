@@ -58,7 +58,7 @@ def test_probing_a_table(tmp_path: Path, pooling: str) -> None:
     case, path = case_of(tmp_path, "all"), table(tmp_path)
     kind = MEASUREMENTS["sparse-probing"]
     given = {"table": str(path), "pooling": pooling, "k": "1,5", "draws": 50, "saebench": False}
-    found = kind.function()(case, kind.settings_of(given), Silent())
+    found = kind.of(case, kind.settings_of(given), Silent())
     metrics = found.results[0]["metrics"]
     assert metrics["labels"] == 1 and 20 <= found.results[0]["n"] <= 40 and found.notes["data"] == str(path)
     if pooling == "mean":  # the word is somewhere in the text, and its embedding in every state at it

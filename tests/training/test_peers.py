@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from sae.models.transcoder import Transcoder
 from sae.training.batchtopk import BatchTopKTrainer
 from sae.training.config import from_settings
 from sae.training.group import build
 from sae.training.mechanisms import MechanismsTrainer
 from sae.training.panneal import PAnnealTrainer
-from sae.training.rows import ResidentRows
+from sae.training.rows import ResidentRows, side_by_side
 
 PEERS = {name: torch.from_numpy(value) for name, value in np.load(Path(__file__).parent / "fixtures/peers.npz").items()}
 PLAIN = {"loss": "mse", "auxk_coefficient": 0.0, "decoder_init": "random"}  # the squared error alone
@@ -100,3 +101,29 @@ def test_multi_topk_is_sparsifys():
     torch.testing.assert_close(loss.detach(), wanted, rtol=1e-5, atol=1e-5)
     (gradient,) = torch.autograd.grad(loss, [trainer.parameters["W_dec"]])
     torch.testing.assert_close(gradient, PEERS["multi.W_dec"] * by, rtol=1e-4, atol=1e-5)
+
+
+def test_a_transcoder_with_a_skip_connection_is_sparsifys():
+    """Its error is over the spread of the batch, ours a mean per element."""
+    x, y = PEERS["x"], PEERS["y"]
+    by = (y - y.mean(0)).square().sum() / y.numel()
+    settings = {"architecture": "transcoder", "d_sae": 16, "k": 3, "skip": True, "input_scaling": False}
+    settings |= {"loss": "mse", "auxk_coefficient": 0.0}
+    trainer = build([from_settings(settings)], side_by_side(x, y))
+    assert isinstance(trainer, MechanismsTrainer)
+    trainer.model.load_state_dict({name: PEERS[name] + (name == "b_enc") for name in trainer.parameters})
+    outcome = trainer.outcome(torch.cat([x, y], dim=1))
+    torch.testing.assert_close(outcome.reconstruction.detach(), PEERS["transcoder.out"])
+    torch.testing.assert_close(trainer.model(x).detach(), PEERS["transcoder.out"])
+    torch.testing.assert_close(outcome.loss.detach(), PEERS["transcoder.fvu"] * by, rtol=1e-5, atol=1e-5)
+    gradients = torch.autograd.grad(outcome.loss, list(trainer.parameters.values()))
+    for name, gradient in zip(trainer.parameters, gradients, strict=True):
+        torch.testing.assert_close(gradient, PEERS[f"transcoder.{name}"] * by, rtol=1e-4, atol=1e-5)
+
+
+def test_a_transcoder_that_keeps_all_positive_features_is_saelens():
+    model = Transcoder(6, 16, 16, skip=True)
+    model.load_state_dict({name: PEERS[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec", "W_skip")})
+    with torch.no_grad():
+        torch.testing.assert_close(model.encode(PEERS["x"]), PEERS["relu_transcoder.code"])
+        torch.testing.assert_close(model(PEERS["x"]), PEERS["relu_transcoder.out"])
