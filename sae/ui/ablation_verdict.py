@@ -203,7 +203,8 @@ def _without_baseline(shown: Shown, table: pd.DataFrame) -> None:
             st.caption("One seed decides nothing: no cell has an interval. Train more with --seeds 3 or above.")
         _beside_mean(shown, done)
     grid_views.chooser(table, shown.experiment)
-    grid_views.one(shown.experiment, table, shown.metric, shown.split, {}, grid_views.BIG)
+    reads = grid_views.hashes(shown.experiment)
+    grid_views.one(shown.experiment, table, shown.metric, shown.split, {}, grid_views.BIG, reads)
 
 
 def trade_off(shown: Shown, table: pd.DataFrame) -> None:

@@ -30,7 +30,7 @@ _SEEDS_TOGETHER = "mean"
 
 def splits_of(experiment: ExperimentFolder) -> list[str]:
     """The splits that its finished runs were measured on; before the first, the usual ones."""
-    done = next((run for run in experiment.runs() if run.done), None)
+    done = experiment.first_done()
     return list(done.metrics) if done is not None else ["validation", "train", "all"]
 
 
@@ -139,6 +139,7 @@ def heat_maps(
 ) -> None:
     """One figure large, the others below; a click opens the run."""
     here = grid_data.matching(table, chosen)
+    reads = hashes(experiment)
     six = six_of(experiment)
     offered = [*six, *(name for name in grid_data.METRICS if name in here and name not in six)]
     left, right = st.columns([1.5, 1], gap="medium")
@@ -146,21 +147,27 @@ def heat_maps(
         metric = pickers.pick_choice(
             "Metric", offered, name="metric", default=six[0], format=metric_title, visible=False
         )
-        one(experiment, here, metric or six[0], split, chosen, BIG)
+        one(experiment, here, metric or six[0], split, chosen, BIG, reads)
     with right:
         chooser(here, experiment)
-        beside(experiment, here, split)
+        beside(experiment, here, split, reads)
     others = [name for name in six if name != metric]
     for start in range(0, len(others), 3):
         for column, name in zip(st.columns(3, gap="medium"), others[start : start + 3], strict=False):
             with column:
-                one(experiment, here, name, split, chosen, SMALL)
+                one(experiment, here, name, split, chosen, SMALL, reads)
 
 
 def one(
-    experiment: ExperimentFolder, table: pd.DataFrame, metric: str, split: str, chosen: Mapping[str, Any], height: int
+    experiment: ExperimentFolder,
+    table: pd.DataFrame,
+    metric: str,
+    split: str,
+    chosen: Mapping[str, Any],
+    height: int,
+    reads: dict[str, str],
 ) -> None:
-    """The heat map of one metric."""
+    """The heat map of one metric. `reads`: what it stands on, from `hashes`."""
     x, y = axes_of(experiment)
     if metric not in table:
         table = table.assign(**{metric: float("nan")})
@@ -180,7 +187,7 @@ def one(
         title=grid_data.short_title(metric) if small else metric_title(metric),
         meaning="" if small else meaning, formula=f"{meaning}\n\n{formula}" if small else formula,
         n=n_words(experiment, split), filename=f"{experiment.name}-{metric}-{split}",
-        reproduce=_reproduce(experiment, metric, split, chosen),
+        reproduce=_reproduce(experiment, metric, split, chosen, reads),
         columns=grid_data.metric_columns(shown, ["k", "d_sae"]),
         on_select=heat_map.when_clicked(key, open_cell),
     )  # fmt: skip
@@ -212,7 +219,7 @@ def chooser(table: pd.DataFrame, experiment: ExperimentFolder) -> None:
                 empty.link("run", f"seed {line['seed']}{ev}", experiment=experiment.name, run=line["run"])
 
 
-def beside(experiment: ExperimentFolder, table: pd.DataFrame, split: str) -> None:
+def beside(experiment: ExperimentFolder, table: pd.DataFrame, split: str, reads: dict[str, str]) -> None:
     """What the explained variance has to beat, cell by cell."""
     from sae.ui.baselines import baseline_table
 
@@ -233,7 +240,7 @@ def beside(experiment: ExperimentFolder, table: pd.DataFrame, split: str) -> Non
             ("lead", "Lead", "how far the SAE is above PCA"),
             ("random_dictionary", "Random", "ev_total of a random dictionary"),
             ("mean_predictor_flat", "Mean, flat", "ev_flat of predicting the training mean; its ev_total is 0"))},
-        reproduce=_reproduce(experiment, "ev_total", split, {}),
+        reproduce=_reproduce(experiment, "ev_total", split, {}, reads),
     )  # fmt: skip
 
 
@@ -345,7 +352,7 @@ def runs(
 
 
 def n_words(experiment: ExperimentFolder, split: str) -> str | None:
-    done = next((run for run in experiment.runs() if run.done), None)
+    done = experiment.first_done()
     if done is None:
         return None
     rows = done.config["data"]["rows"]
@@ -353,7 +360,9 @@ def n_words(experiment: ExperimentFolder, split: str) -> str | None:
     return f"{n:,} {'' if split == 'all' else split + ' '}rows"
 
 
-def _reproduce(experiment: ExperimentFolder, metric: str, split: str, chosen: Mapping[str, Any]) -> Reproduce:
+def _reproduce(
+    experiment: ExperimentFolder, metric: str, split: str, chosen: Mapping[str, Any], reads: dict[str, str]
+) -> Reproduce:
     command = f"{experiment_command(experiment.spec)}\npython -m sae experiment show {experiment.name} --json"
     x, y = axes_of(experiment)
     kept = {name: value for name, value in chosen.items() if value is not None}
@@ -363,7 +372,7 @@ def _reproduce(experiment: ExperimentFolder, metric: str, split: str, chosen: Ma
         f'table = runs_with_metrics(Workspace.at().experiment("{experiment.name}"), "{split}")\n'
         f'grid_heat_map(matching(table, {kept!r}), "{metric}", x="{x}", y="{y}").show()'
     )
-    return Reproduce(command, python, hashes(experiment))
+    return Reproduce(command, python, reads)
 
 
 def hashes(experiment: ExperimentFolder) -> dict[str, str]:

@@ -109,10 +109,18 @@ class ExperimentFolder:
         """Whether one of its runs is trained or in training."""
         return any((self.workspace.root / "runs" / run / "config.json").exists() for run in self.run_ids())
 
+    @cached_property
+    def _folders(self) -> dict[str, RunFolder]:
+        """By id, there or not. They keep what they have read: a sweep has a thousand, and a page asks for each often."""
+        return {run: RunFolder(self.workspace.root / "runs" / run) for run in self.run_ids()}
+
     def runs(self) -> list[RunFolder]:
         """Those runs whose folder exists; a run that waits has none yet."""
-        folders = (self.workspace.root / "runs" / run for run in self.run_ids())
-        return [RunFolder(folder) for folder in folders if (folder / "config.json").exists()]
+        return [run for run in self._folders.values() if (run.folder / "config.json").exists()]
+
+    def first_done(self) -> RunFolder | None:
+        """The first of its runs that is finished."""
+        return next((run for run in self._folders.values() if run.done), None)
 
     def runs_table(self) -> pd.DataFrame:
         """A line a run: `id`, `status`, `fraction` (of its training), `seconds`, `error`, and a column per factor."""
@@ -124,7 +132,7 @@ class ExperimentFolder:
         cells = job.progress().get("cells", {}) if job else {}
         lines = []
         for listed in self.content["runs"]:
-            folder = RunFolder(self.workspace.root / "runs" / listed["id"])
+            folder = self._folders[listed["id"]]
             error = None if folder.done else folder.error
             seconds = folder.results["seconds"] if folder.done else None
             status, fraction = _status(folder, error, job.status if job else None, cells.get(listed["id"], {}))
@@ -148,7 +156,7 @@ class ExperimentFolder:
                     | found["metrics"]
                 )
         for listed in self.content["runs"]:
-            folder = RunFolder(self.workspace.root / "runs" / listed["id"])
+            folder = self._folders[listed["id"]]
             if folder.done:
                 for split, metrics in folder.metrics.items():
                     lines.append({"id": folder.id, "split": split} | listed["factors"] | metrics)
