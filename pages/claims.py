@@ -47,11 +47,7 @@ with page.errors_shown("reading the claims"):
             ) or claims_view.OWN  # fmt: skip
 
     command = "python -m sae claims" + (f" --experiment {shlex.quote(experiment.name)}" if experiment else "")
-    reproduce = Reproduce(
-        command + (f" --preset {preset}" if preset else ""),
-        "from sae.analysis.claims import evaluate, load_all\n\n"
-        "documents = load_all()\nevaluate(documents)  # on their own numbers; `gather` adds what was measured",
-    )
+    reproduce = Reproduce(command + (f" --preset {preset}" if preset else ""), claims_view.python(experiment, preset))
     found = claims_view.table(experiment, preset)
     measured = claims_view.measured(experiment, document, preset) if experiment is not None else None
     if view == "figures":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -53,6 +54,19 @@ def table(experiment: ExperimentFolder | None, preset: str | None) -> pd.DataFra
     if experiment is None:
         return _table("", None, None, 0)
     return _table(str(page.workspace().root), experiment.name, preset, _stamp(experiment))
+
+
+def python(experiment: ExperimentFolder | None, preset: str | None) -> str:
+    """The Python that makes `table` again."""
+    if experiment is None:
+        return "from sae.analysis.claims import evaluate, load_all\n\nevaluate(load_all())"
+    return (
+        "from sae.analysis.claims import evaluate, load_all\nfrom sae.workspace import Workspace\n"
+        "from sae.workspace.evidence import gather\n\n"
+        f'documents, experiment = load_all(), Workspace.at().experiment("{experiment.name}")\n'
+        "about = [document for document in documents if experiment.kind in document.experiment_kinds]\n"
+        f"evaluate(documents, {{document.id: gather(experiment, document, {preset!r}) for document in about}})"
+    )
 
 
 def about(kind: str) -> list[Document]:
@@ -166,6 +180,25 @@ def detail(claim: Mapping[str, Any]) -> None:
             st.page_link(f"pages/{claim['page']}.py", label="See the evidence", query_params=claim["query"])
 
 
+def _grid_python(document: Document, found: Measured | None) -> str:
+    """The Python that makes `grid` and `rows` of the figures again."""
+    lines = [
+        "from sae.analysis.claims import load_all",
+        f'document = next(document for document in load_all() if document.id == "{document.id}")',
+    ]
+    if found is None:
+        return "\n".join([*lines, f'grid, rows = document.tables["{GRID}"], int(document.constants["n"])', ""])
+    lines += [
+        "from sae.workspace import Workspace",
+        "from sae.workspace.evidence import gather",
+        f'found = gather(Workspace.at().experiment("{found.experiment}"), document, {found.preset!r})',
+        'dead = found.cells("dead", "all").drop(columns="n")',
+        'grid = found.cells("ev_flat", "validation").drop(columns="n").merge(dead, on=["k", "d_sae"], how="outer")',
+        'rows = int(found.setting["n_rows"] or 0)',
+    ]
+    return "\n".join([*lines, ""])
+
+
 def figures(document: Document, found: Measured | None, source: str, reproduce: Reproduce) -> None:
     """Three figures on the document's own table, or on the experiment: the frontier, the death formula, the shares."""
     theme = page.theme()
@@ -179,6 +212,11 @@ def figures(document: Document, found: Measured | None, source: str, reproduce: 
     if len(grid) < 2:
         st.info("The figures need two finished configurations.")
         return
+    grid_python = _grid_python(document, found if source == HERE else None)
+
+    def again(python: str) -> Reproduce:
+        return replace(reproduce, python=grid_python + python)
+
     left, right = st.columns(2, gap="medium")
     with left, page.errors_shown("drawing the frontier"):
         beaten = dominators(grid, ["ev_flat"], ["k"])
@@ -190,7 +228,9 @@ def figures(document: Document, found: Measured | None, source: str, reproduce: 
             frontier.frontier(judged, y="ev_flat", theme=theme, height=_HEIGHT), judged, key="claims_frontier",
             title=f"{kept} of {len(judged)} configurations are dominated by none", n=whose,
             meaning="Explained variance up, K down. Filled: on the frontier; hollow: another is as good in both and "
-            "better in one.", filename=f"claims-frontier-{source}", reproduce=reproduce,
+            "better in one.", filename=f"claims-frontier-{source}", reproduce=again(
+                "from sae.analysis.pareto import non_dominated\n\n"
+                'grid.assign(on_frontier=non_dominated(grid, ["ev_flat"], ["k"]))'),
             formula="The report's test lets B dominate A only if B is better in both at once: configurations of equal "
             "K then never dominate each other, and all twelve pass.",
         )  # fmt: skip
@@ -200,7 +240,8 @@ def figures(document: Document, found: Measured | None, source: str, reproduce: 
             shares.death_formula(fit.table, threshold=fit.threshold, n_rows=rows, error=fit.root_mean_square_error,
                                  theme=theme, height=_HEIGHT),
             fit.table, key="claims_death", title="Death formula against measured death", n=whose,
-            meaning="On the line the formula would be right.", filename=f"claims-death-{source}", reproduce=reproduce,
+            meaning="On the line the formula would be right.", filename=f"claims-death-{source}", reproduce=again(
+                "from sae.analysis.death_formula import death_formula\n\ndeath_formula(grid, rows).table"),
             formula="$$\\max(0, 1 - \\frac{K n}{d \\cdot threshold})$$ with the one threshold that fits best. To be "
             "exact in a cell the threshold must be the mean number of uses of a living feature there, which is what "
             "death says in other words.",
@@ -213,7 +254,8 @@ def figures(document: Document, found: Measured | None, source: str, reproduce: 
             shares.variance_share(parts, response="ev_flat", n_runs=len(grid), theme=theme), parts,
             key="claims_shares", title="What explained variance varies with", n=whose,
             meaning="Share of its variance over the grid, by factor.",
-            filename=f"claims-variance-share-{source}", reproduce=reproduce,
+            filename=f"claims-variance-share-{source}", reproduce=again(
+                'from sae.analysis.variance_share import variance_share\n\nvariance_share(grid, "ev_flat")'),
             formula="Sums of squares of an analysis of variance with K and dictionary size as categories. A factor "
             "that spans a wider range has the chance of a larger share.",
         )  # fmt: skip

@@ -310,8 +310,11 @@ def _base_rates(run: RunFolder, feature: int) -> None:
         },
         reproduce=reproduce.of_run(
             run, f"run features {run.id} --json",
-            "from sae.analysis.examples import base_rates\n\nrows = run.slice.rows\n"
-            f'base_rates(run.codes, {feature}, run.slice.activations.examples, example=rows["example"].to_numpy())',
+            "from sae.analysis.examples import base_rates\nfrom sae.report.examples import label_columns\n\n"
+            'rows, examples = run.slice.rows["example"].to_numpy(), run.slice.activations.examples\n'
+            f"found = base_rates(run.codes, {feature}, examples[label_columns(examples)], example=rows)\n"
+            'found = found[found["enough"]]\n'
+            'found.sort_values("difference", key=abs, ascending=False, kind="stable").head(12)',
         ),
     )  # fmt: skip
 

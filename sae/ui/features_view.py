@@ -93,7 +93,8 @@ def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
         hidden = hidden if again is not None else [*hidden, *NO_OTHER_SEEDS]
         with link.panel("feature_table"):
             seeds = 0 if again is None else again.notes["seeds"]
-            _table(run, table.drop(columns=hidden), feature, len(features), seeds)
+            python = _python(order, choices, features)
+            _table(run, table.drop(columns=hidden), feature, len(features), seeds, python)
     if feature is None:
         _nothing(choices)
     else:
@@ -129,7 +130,7 @@ def _nothing(choices: Choices) -> None:
     st.button("Show all features", on_click=address.choose, kwargs={"drop": ("search", "show")})
 
 
-def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int, seeds: int) -> None:
+def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int, seeds: int, python: str) -> None:
     key = "feature_table"
 
     def opened() -> None:
@@ -142,7 +143,7 @@ def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int,
         st.markdown(f"**{said} features**", width="content")  # Streamlit's own tools lie over the right end
         toolbar(
             None, table, key="feature_table_tools", title="Features", filename=f"{run.id}-features",
-            reproduce=reproduce.of_run(run, f"run features {run.id} --json", "run.features"),
+            reproduce=reproduce.of_run(run, f"run features {run.id} --json", python),
         )  # fmt: skip
     shown, config = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns(seeds))
     _select(key, table, feature)
@@ -151,6 +152,14 @@ def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int,
         height=HEIGHT, column_config=config, alt="Features; a click opens one",
         placeholder="–",
     )  # fmt: skip
+
+
+def _python(order: list[int], choices: Choices, features: pd.DataFrame) -> str:
+    """The features of the list in its order; labels and what was found with other runs stand in their own files."""
+    if len(order) == len(features) and choices.sort in features and choices.sort != "max_decoder_cosine":
+        by = f'["{choices.sort}", "feature"], ascending=[{choices.rising}, True]'
+        return f"run.features.sort_values({by})"
+    return f"run.features.iloc[{order}]"
 
 
 def _select(key: str, table: pd.DataFrame, feature: int | None) -> None:
@@ -194,15 +203,20 @@ def _map(
             meaning="Features whose decoder directions are alike lie together; a click opens one.",
             formula=f"Made by {plain(place.method)}. Distances on a UMAP are not metric: neighbours mean something, "
             "gaps and sizes don't.",
-            reproduce=reproduce.of_run(
-                run, f"run features {run.id} --json",
-                "from sae.analysis.maps import decoder_map\nfrom sae.figures.map import feature_map\n\n"
-                'features = run.features\ntable, how = decoder_map(run.weights["W_dec"], ~features["dead"])\n'
-                'feature_map(table.merge(features, on="feature"), color="density", log_color=True).show()'),
+            reproduce=reproduce.of_run(run, f"run features {run.id} --json", _map_python(place)),
         )  # fmt: skip
     chart(figure, key=key, alt=f"{place.title}: {place.method}", on_select=opened, height=HEIGHT - 25)
     said = "by decoder direction" if place.final else "; principal axes until the UMAP is made"
     st.caption(f"n = {count(len(place.table))} living{'' if said.startswith(';') else ' features '}{said}.")
+
+
+def _map_python(place: loaded.Place) -> str:
+    made = 'decoder_map(run.weights["W_dec"], ~run.features["dead"].to_numpy(bool)'
+    table = f"table = run.map  # kept; made by {made})" if place.final else f'table, how = {made}, method="pca")'
+    return (
+        "from sae.analysis.maps import decoder_map\nfrom sae.figures.map import feature_map\n\n"
+        f'{table}\nfeature_map(table.merge(run.features, on="feature"), color="density", log_color=True).show()'
+    )
 
 
 def _figure(

@@ -78,7 +78,7 @@ def show(experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: 
             "every one* (the published report's test), B must be better in each: lines that are equal in an objective "
             "never dominate each other, which is how all 12 of its configurations came out optimal.",
             n=f"{len(lines):,} configurations", filename=f"{experiment.name}-frontier-{split}",
-            reproduce=_reproduce(experiment, split, objectives, test == "strict"),
+            reproduce=_reproduce(experiment, split, objectives, test == "strict", chosen),
             columns=grid_data.metric_columns(lines, ["k", "d_sae"]),
             on_select=_opened,
         )  # fmt: skip
@@ -154,17 +154,25 @@ def _baselines(experiment: ExperimentFolder, table: pd.DataFrame, split: str) ->
     return lines
 
 
-def _reproduce(experiment: ExperimentFolder, split: str, objectives: list[str], strict: bool) -> Reproduce:
+def _reproduce(
+    experiment: ExperimentFolder, split: str, objectives: list[str], strict: bool, chosen: Mapping[str, Any]
+) -> Reproduce:
     from sae.ui.grid_views import hashes
 
     maximize = [name for name in objectives if grid_data.OBJECTIVES[name] == "high"]
     minimize = [name for name in objectives if grid_data.OBJECTIVES[name] == "low"]
+    kept = {name: value for name, value in chosen.items() if value is not None}
+    rising = objectives[0] in minimize
+    order = f'["on_frontier", "{objectives[0]}"], ascending=[False, {rising}], kind="stable"'
     python = (
-        "from sae.analysis.pareto import dominators, non_dominated\n"
-        "from sae.ui.grid_data import configurations, runs_with_metrics\nfrom sae.workspace import Workspace\n\n"
+        "from sae.analysis.pareto import non_dominated\n"
+        "from sae.ui.grid_data import configurations, matching, runs_with_metrics\n"
+        "from sae.workspace import Workspace\n\n"
         f'experiment = Workspace.at().experiment("{experiment.name}")\n'
-        f'table = configurations(runs_with_metrics(experiment, "{split}"), list(experiment.factors))\n'
-        f"table[non_dominated(table, maximize={maximize}, minimize={minimize}, strict_all={strict})]"
+        f'runs = matching(runs_with_metrics(experiment, "{split}"), {kept!r})\n'
+        "table = configurations(runs, list(experiment.factors))\n"
+        f"best = non_dominated(table, maximize={maximize}, minimize={minimize}, strict_all={strict})\n"
+        f"table.assign(on_frontier=best).sort_values({order})"
     )
     command = f"{experiment_command(experiment.spec)}\npython -m sae experiment show {experiment.name} --json"
     return Reproduce(command, python, hashes(experiment))

@@ -43,8 +43,10 @@ def show(
             first = (preferred or recipes)[0]
             recipe = pickers.pick_choice("Recipe", [first, *[r for r in recipes if r != first]], name="with_preset")
     metric = metric or "ev_total"
-    left = grid_data.matching(table, chosen)
-    right = grid_data.matching(grid_data.runs_with_metrics(other, split), {"preset": recipe} if recipes else {})
+    kept = {name: value for name, value in chosen.items() if value is not None}
+    other_kept = {"preset": recipe} if recipes else {}
+    left = grid_data.matching(table, kept)
+    right = grid_data.matching(grid_data.runs_with_metrics(other, split), other_kept)
     for side, name in ((left, experiment.name), (right, other.name)):
         if metric not in side or side[metric].notna().sum() == 0:
             st.info(f"No finished run of {plain(name)} has {metric_title(metric).lower()} on {split} rows yet.")
@@ -85,10 +87,12 @@ def show(
                     f"python -m sae experiment show {name} --json"
                     for name in dict.fromkeys((experiment.name, other.name))
                 ),
-                "from sae.analysis.differences import difference\nfrom sae.ui.grid_data import runs_with_metrics\n"
+                "from sae.analysis.differences import difference\n"
+                "from sae.ui.grid_data import matching, runs_with_metrics\n"
                 "from sae.workspace import Workspace\n\nworkspace = Workspace.at()\n"
                 f'left = runs_with_metrics(workspace.experiment("{experiment.name}"), "{split}")\n'
                 f'right = runs_with_metrics(workspace.experiment("{other.name}"), "{split}")\n'
+                f"left, right = matching(left, {kept!r}), matching(right, {other_kept!r})\n"
                 f'difference(left, right, "{metric}", on=["{y}", "{x}"])',
                 hashes(experiment) | hashes(other),
             ),

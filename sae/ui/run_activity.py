@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 HEIGHT = 300
 
 
+def _rows_of(split: str) -> str:
+    """The Python that chooses the rows of a split."""
+    if split == "all":
+        return "rows = None\n"
+    return f'rows = (run.slice.rows["split"] == "{split}").to_numpy().nonzero()[0]\n'
+
+
 def activity(run: RunFolder, split: str) -> None:
     """How often features are active: by row, by feature, by rank, by band."""
     from sae.analysis import distributions
@@ -40,7 +47,8 @@ def activity(run: RunFolder, split: str) -> None:
             "than K where fewer pre-activations are positive; where a threshold decides, K is only aimed at.",
             filename=f"{run.id}-active-per-row",
             reproduce=reproduce.of_run(
-                run, f"run show {run.id} --json", opened + "found = distributions.active_per_row(codes)\n"
+                run, f"run show {run.id} --json", opened + _rows_of(split) +
+                "found = distributions.active_per_row(codes, rows)\n"
                 "activity.active_per_row(found.table, mean=found.mean, sd=found.sd, "
                 "quartiles=(found.q25, found.median, found.q75)).show()"),
         )  # fmt: skip

@@ -69,7 +69,8 @@ def geometry(run: RunFolder, split: str) -> None:
                 ("mean", "Mean"), ("min", "Least"), ("5%", "5 %"), ("median", "Median"), ("95%", "95 %"),
                 ("max", "Most"))},
         reproduce=reproduce.of_run(
-            run, f"run features {run.id} --json", 'run.features.query("not dead").describe()'
+            run, f"run features {run.id} --json",
+            f'run.features.query("not dead")[{columns}].describe(percentiles=[0.05, 0.5, 0.95]).T',
         ),
     )  # fmt: skip
 

@@ -1,15 +1,20 @@
-"""Every *Reproduce* recipe runs: its Python in this process, its command through the command line."""
+"""Every *Reproduce* recipe runs and gives the panel's own numbers: its Python here, its command by the command line."""
 
 from __future__ import annotations
 
+import ast
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from plotly.basedatatypes import BaseFigure
 
 from sae.cli.main import main
+from sae.ui import panel
 
 VIEWS: list[tuple[str, dict[str, str]]] = [
     *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "autopsy", "configuration")),
@@ -31,12 +36,25 @@ def test_recipes_run(open_page, results, offered, monkeypatch, capsys, tmp_path:
         address = {**address, "run": results.experiment("both").run_ids()[0]}
     elif page in ("grid", "claims"):
         address = {**address, "experiment": "both"}
+    panels: list[tuple[Any, pd.DataFrame, Any]] = []
+    original = panel.downloads
+
+    def noting(fig, table, *, reproduce=None, **named):
+        panels.append((fig, table, reproduce))
+        original(fig, table, reproduce=reproduce, **named)
+
+    monkeypatch.setattr(panel, "downloads", noting)
     at = open_page(page, results, **address)
     assert not at.exception and not at.error
-    monkeypatch.setattr(BaseFigure, "show", lambda self, *a, **k: None)
+    made: list[Any] = []
+    monkeypatch.setattr(BaseFigure, "show", lambda self, *a, **k: made.append(self))
     monkeypatch.chdir(tmp_path)
     for recipe in list(offered):
-        exec(compile(recipe.python, f"<{page}>", "exec"), {})  # our own text, which is what is tested
+        made.clear()
+        value = run_python(recipe.python, page)
+        for fig, table, theirs in panels:
+            if theirs is recipe:
+                same_numbers(fig, table, made[-1] if made else value)
         for line in recipe.command.splitlines():
             words = shlex.split(line)
             assert words[:3] == ["python", "-m", "sae"], line
@@ -46,3 +64,40 @@ def test_recipes_run(open_page, results, offered, monkeypatch, capsys, tmp_path:
             assert main([*words[3:], "--workspace", str(results.root)]) == 0, line
             if "--json" in words:
                 json.loads(capsys.readouterr().out)
+
+
+def run_python(text: str, page: str) -> Any:
+    """Run a recipe, our own text; the value of its last line if that is an expression, as a notebook shows it."""
+    tree = ast.parse(text)
+    names: dict[str, Any] = {}
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, f"<{page}>", "exec"), names)
+    if last is None:
+        return None
+    assert isinstance(last, ast.Expr)
+    return eval(compile(ast.Expression(last.value), f"<{page}>", "eval"), names)
+
+
+def same_numbers(fig: Any, table: pd.DataFrame, got: Any) -> None:
+    """What a recipe drew or gave holds the numbers of its panel: trace by trace, or column by column."""
+    if isinstance(got, BaseFigure) and fig is not None:
+        assert len(got.data) and len(got.data) <= len(fig.data)
+        for ours, theirs in zip(got.data, fig.data, strict=False):
+            for axis in ("x", "y", "z"):
+                same(getattr(ours, axis, None), getattr(theirs, axis, None), f"{axis} of {fig.layout.title.text}")
+    elif isinstance(got, pd.DataFrame):
+        shared = [name for name in table.columns if name in got.columns]
+        assert shared and len(got) >= len(table), "a panel may show the beginning of what the recipe gives"
+        for name in shared:
+            same(got[name].iloc[: len(table)], table[name], str(name))
+
+
+def same(ours: Any, theirs: Any, what: str) -> None:
+    if ours is None or theirs is None:
+        assert ours is None and theirs is None, what
+        return
+    left, right = np.asarray(ours), np.asarray(theirs)
+    if left.dtype.kind in "fiu" and right.dtype.kind in "fiu":
+        np.testing.assert_allclose(left, right, rtol=1e-6, err_msg=what)
+    else:
+        assert left.astype(str).tolist() == right.astype(str).tolist(), what
