@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from sae.analysis import self_checks as checks
 from sae.capture.overlap import question_overlap, repeated_questions
 from sae.common.errors import UserError
 from sae.common.files import file_sha256
+from sae.training.config import from_settings
 
 if TYPE_CHECKING:
     from sae.analysis.codes import FeatureActivations
@@ -36,12 +37,7 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
             held=config["model"].get("code") != "threshold" and "threshold" not in weights,
         ),
         checks.agrees(run.metrics["all"]["l0"], float(np.diff(codes.row_indptr).mean())),
-        # a model that is stored as another one than was trained has not its decoder either
-        checks.unit_decoder(
-            weights["W_dec"],
-            training.get("decoder_norm") == "every_step"
-            and training["architecture"] == config["model"]["architecture"],
-        ),
+        checks.unit_decoder(weights["W_dec"], _unit_norm_held(training, config["model"]["architecture"])),
         checks.finite(weights),
         checks.directions_apart(run.features().query("not dead")["max_decoder_cosine"].to_numpy(float)),
         checks.unchanged(
@@ -62,6 +58,18 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
         checks.questions_apart(question_overlap(activations)),
         checks.examples_once(repeated_questions(activations), len(activations.examples)),
     ]
+
+
+def _unit_norm_held(training: dict[str, Any], stored_as: str) -> bool:
+    """Whether training ends every step with decoder rows at unit norm, and the stored model has that decoder."""
+    if training.get("architecture") != stored_as:
+        return False  # stored as another one than was trained: its decoder has taken up what training scaled by
+    if "decoder_norm" in training:
+        return bool(training["decoder_norm"] == "every_step")
+    try:
+        return bool(getattr(from_settings(training), "unit_norm", False))
+    except UserError:  # trained by a version with other settings
+        return False
 
 
 def _explained(

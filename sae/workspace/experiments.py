@@ -111,7 +111,7 @@ class ExperimentFolder:
 
     @cached_property
     def _folders(self) -> dict[str, RunFolder]:
-        """By id, there or not. They keep what they have read: a sweep has a thousand, and a page asks for each often."""
+        """By id, there or not. They keep what they read: a sweep has a thousand, and a page asks for each often."""
         return {run: RunFolder(self.workspace.root / "runs" / run) for run in self.run_ids()}
 
     def runs(self) -> list[RunFolder]:
