@@ -13,13 +13,11 @@ import streamlit as st
 
 from sae.common.errors import UserError
 from sae.ui import address
-from sae.ui.page import note
 
 if TYPE_CHECKING:
     from sae.capture.store import Activations, Slice
     from sae.workspace import Workspace
     from sae.workspace.experiments import ExperimentFolder
-    from sae.workspace.runs import RunFolder
 
 T = TypeVar("T")
 SPLITS = ("validation", "train", "test", "all")
@@ -230,29 +228,6 @@ def _follow_run(workspace: Workspace, run: str, names: list[str]) -> None:
         return
     if experiment in names:
         address.choose(experiment=experiment)
-
-
-def pick_run(
-    workspace: Workspace,
-    experiment: ExperimentFolder | None = None,
-    label: str = "Run",
-    finished: bool = True,
-) -> RunFolder | None:
-    """A run of `experiment`, or of all runs that belong to none (SAEs from elsewhere) where `experiment` is None.
-
-    Args:
-        finished: only runs that have metrics.
-
-    Returns:
-        None if there is no such run.
-    """
-    titles = run_titles(workspace, experiment)
-    ids = [run for run in titles if not finished or (workspace.run_folder(run) / "metrics.json").exists()]
-    asked = address.get("run")
-    if asked in titles and asked not in ids:
-        note(f"Run {titles[asked]} is not finished yet.")
-    run = pick_choice(label, ids, name="run", format=lambda run: titles[run], carry=True, resets=("feature",))
-    return None if run is None else workspace.run(run)
 
 
 def run_titles(workspace: Workspace, experiment: ExperimentFolder | None) -> dict[str, str]:

@@ -23,7 +23,9 @@ def pick_run(workspace: Workspace, finished: bool = True) -> RunFolder | None:
     Args:
         finished: only runs that have been measured; else also those whose training has begun.
     """
-    names = [experiment.name for experiment in workspace.experiments()]
+    trained = [experiment for experiment in workspace.experiments() if experiment.source is None]
+    # One that only waits has nothing to show: it is not what a page opens with.
+    names = [experiment.name for experiment in sorted(trained, key=lambda one: not one.begun)]
     alone = pickers.run_titles(workspace, None)
     options = [*names, *([ELSEWHERE] if alone else [])]
     asked = address.get("run")

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from sae.workspace.start import start_experiment, start_measurement
 from tests.pages.test_home import words
 from tests.workspace.results import fail
 
@@ -154,3 +155,15 @@ def test_without_the_activations_the_features_stand_without_examples(open_page, 
     shutil.rmtree(own_results.activations_folder("rows"))
     at = open_page("run", own_results, run=run)
     assert not at.exception and "No examples beside the features" in words(at)
+
+
+def test_what_only_waits_is_not_what_the_page_opens_with(open_page, own_results):
+    waiting = {"kind": "topk-grid", "name": "waiting", "activations": "rows", "layer": None, "position": None,
+               "factors": {"k": [3], "d_sae": [16]}, "settings": {"epochs": 1}}  # fmt: skip
+    start_experiment(own_results, waiting)
+    measured = {"kind": "core", "name": "measured", "source": "both", "runs": [], "settings": {"model": "none"}}
+    start_measurement(own_results, measured)
+    at = open_page("run", own_results)
+    assert not at.exception and at.metric
+    assert list(at.selectbox(key="experiment").options)[-1] == "waiting"
+    assert "measured" not in at.selectbox(key="experiment").options
