@@ -4,12 +4,13 @@
 # make bench  how fast the grid trains here, beside a plain reference (a few minutes)
 # make gpu-check  on a machine with a GPU by CUDA: training's tests there, and how fast the grid trains on it
 # make test-peers  makes again what other packages computed for the tests, in environments of their own (.peers)
+# make torture  the long trials of docs/torture.md (hours)
 # make clean  removes .venv and caches; the workspace stays
 #
 # PYTHON=/path/to/python3.11 picks the interpreter; WORKERS=4 runs the tests on more cores.
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench gpu-check test-peers clean
+.PHONY: run test lint bench gpu-check test-peers torture clean
 
 python := .venv/bin/python
 pip := $(python) -m pip install --disable-pip-version-check --no-input $(if $(CI),--quiet)
@@ -69,6 +70,11 @@ test-peers: .peers/saebench/installed .peers/trainers/installed .venv/installed-
 	HF_HUB_OFFLINE=1 .peers/trainers/bin/python tests/formats/fixtures/make.py
 	HF_HUB_OFFLINE=1 .peers/trainers/bin/python tests/formats/fixtures/make_peers.py
 	$(python) -m pytest tests/formats tests/training/test_peers.py
+
+torture: .venv/installed-tests
+	OMP_NUM_THREADS=1 $(python) -m torture.files --n 10000
+	$(python) -m torture.faults --kills 100
+	$(python) -m torture.mishaps
 
 clean:
 	rm -rf .venv .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots

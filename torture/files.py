@@ -22,6 +22,7 @@ import tempfile
 import time
 import traceback
 import unicodedata
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,6 @@ from torture.shared import report
 
 MOST_MEMORY = 512 << 20  # bytes more than before the trial
 LONGEST = 20  # s
-LONGEST_LINE = 600
 ROOM = 4 << 30  # address space beyond what the process has when it begins
 
 
@@ -75,7 +75,6 @@ def trial(number: int, seed: int, workspace: Workspace, entries: list[corpus.Ent
 def _taken(entry: corpus.Entry, place: Path, workspace: Workspace, guard: Guard) -> tuple[str, str]:
     before, started = _peak(), time.monotonic()
     outcome, said = "taken", ""
-    signal.setitimer(signal.ITIMER_REAL, LONGEST)
     try:
         with guard:
             entry.take(place, workspace)
@@ -87,8 +86,6 @@ def _taken(entry: corpus.Entry, place: Path, workspace: Workspace, guard: Guard)
         outcome = f"failed: it takes longer than {LONGEST} s"
     except BaseException as error:  # whatever it is, it is what the trial is about
         outcome, said = f"failed: {type(error).__name__}", "".join(traceback.format_exception(error))[-3000:]
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
     if guard.seen:
         outcome, said = "failed: it did what no importer may", "; ".join(guard.seen)[:1000]
     grown = _peak() - before
@@ -100,7 +97,7 @@ def _taken(entry: corpus.Entry, place: Path, workspace: Workspace, guard: Guard)
 
 
 def _not_one_line(text: str) -> str | None:
-    if "\n" in text or len(text) > LONGEST_LINE:
+    if "\n" in text or len(text) > 10 * UserError.LONGEST:
         return f"has {len(text):,} characters"
     hidden = [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
     return f"holds {hidden[0]!a}" if hidden else None
@@ -118,7 +115,6 @@ def set_up(folder: Path) -> tuple[Workspace, list[corpus.Entry], Guard]:
     """
     guard = Guard(folder)
     os.environ[CANARY] = str(guard.canary)
-    signal.signal(signal.SIGALRM, _alarm)
     workspace, entries = corpus.make(folder / "inside")
     for entry in entries:
         place = folder / "inside" / "input"
@@ -139,6 +135,8 @@ def _work(first: int, n: int, seed: int, out: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGALRM, _alarm)
+    warnings.simplefilter("ignore")  # of the mutations: zipfile writes a name twice when it is told to
     size = (
         int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
     )
@@ -149,7 +147,10 @@ def _work(first: int, n: int, seed: int, out: Path) -> None:
         for number in range(first, n):
             file.write(f"{number}\n")
             file.flush()
-            file.write(json.dumps({"number": number, **trial(number, seed, workspace, entries, guard)}) + "\n")
+            signal.setitimer(signal.ITIMER_REAL, LONGEST)
+            found = trial(number, seed, workspace, entries, guard)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            file.write(json.dumps({"number": number, **found}) + "\n")
             file.flush()
 
 

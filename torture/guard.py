@@ -57,12 +57,16 @@ class Guard:
             if writes:
                 self._written(event, path)
         elif event in _WRITES:
-            for path in arguments[:2] if event in ("os.rename", "shutil.move", "os.link") else arguments[:1]:
-                self._written(event, path)
+            two = event in ("os.rename", "shutil.move", "os.link")
+            paths = arguments[1:2] if event == "os.symlink" else arguments[: 1 + two]
+            for path, fd in zip(paths, (*(arguments[2:4] if two else arguments[-1:]), None), strict=False):
+                self._written(event, path, fd)
 
-    def _written(self, event: str, path: Any) -> None:
+    def _written(self, event: str, path: Any, folder: Any = None) -> None:
+        """Note a path outside of `inside`; it may be relative to the open folder `folder`."""
         if isinstance(path, int) or path is None:
             return
-        found = os.path.realpath(os.fsdecode(path))
+        above = f"/proc/self/fd/{folder}" if isinstance(folder, int) and folder >= 0 else "."
+        found = os.path.realpath(os.path.join(above, os.fsdecode(path)))
         if not found.startswith((self._inside + os.sep, "/dev/null", "/dev/shm")) and found != self._inside:
             self.seen.append(f"{event} {found!a}"[:200])

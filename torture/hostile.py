@@ -6,9 +6,11 @@ import io
 import os
 import pickle
 from collections import OrderedDict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 #: Set before pickles are made: a file whose being there says that one of them was run.
@@ -39,6 +41,7 @@ class _Runs:
         return self.call
 
 
+@cache
 def pickles() -> list[bytes]:
     """Pickles that do harm where they are run: most would make the canary's file."""
     canary = os.environ.get(CANARY, "/nonexistent/canary")
@@ -50,7 +53,6 @@ def pickles() -> list[bytes]:
         _Runs(open, canary, "w"),
         _Runs(Path.touch, Path(canary)),
         _Runs(os.mkdir, canary),
-        _Runs(getattr, os, "system"),
         _Runs(torch.load, canary),
         _Runs(torch.zeros, 2**40),
         _Runs(bytearray, 2**40),
@@ -72,3 +74,39 @@ def pickles() -> list[bytes]:
     found += [b"\x80\x02" + b"(" * 100_000 + b".", b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", b"\x80\x02N.",
               b"cposix\nsystem\n(S'touch " + canary.encode() + b"'\ntR."]  # fmt: skip
     return found
+
+
+@cache
+def tables() -> list[bytes]:
+    """Parquet files that are in order and not what is expected; the last unpacks to gigabytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 60
+    one_text = pa.DictionaryArray.from_arrays(np.zeros(4000, np.int32), ["x" * 1_000_000])
+    found = [
+        {"text": [None] * rows},
+        {"text": [b"bytes"] * rows},
+        {"text": [1.5] * rows, "label": ["a"] * rows},
+        {"c": [[1.0, 2.0]] * 30 + [[1.0]] * 30},
+        {"c": [[None, 1.0]] * rows},
+        {"c": [None] + [[1.0]] * 59},
+        {"c": [[]] * rows},
+        {"c": [[["nested"]]] * rows},
+        {"c": [{"a": 1}] * rows},
+        {"a\u202e": [float("nan")] * rows, "b": [float("inf")] * rows},
+        {"step": ["a"] * rows, "loss": [None] * rows},
+        {"feature": [2**62] * rows, "n_active": [-1] * rows},
+        {"x": pa.array([], pa.float32())},
+        {"x": pa.array([2**63] * rows, pa.uint64())},
+        {"x": pa.array([0] * rows, pa.timestamp("ns"))},
+        {},
+        {"x": pa.DictionaryArray.from_arrays(np.zeros(2**24, np.int32), pa.array([1.0]))},
+        {"text": one_text, "step": one_text, "loss": one_text},
+    ]
+    made = []
+    for columns in found:
+        file = io.BytesIO()
+        pq.write_table(pa.table(columns), file, store_schema=False)
+        made.append(file.getvalue())
+    return made

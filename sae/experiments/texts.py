@@ -9,6 +9,7 @@ import numpy as np
 
 from sae.common.errors import UserError
 from sae.common.json_lines import json_lines
+from sae.common.parquet import check_parquet
 
 if TYPE_CHECKING:
     from sae.experiments.measurement import Case
@@ -67,6 +68,8 @@ def _table(file: Path, kind: str) -> list[str]:
     import pyarrow as pa
 
     try:
+        if kind == ".parquet":
+            check_parquet(file)
         table = pd.read_csv(file) if kind == ".csv" else pd.read_parquet(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise UserError(f"table {file.name!r} can't be read ({error})") from None

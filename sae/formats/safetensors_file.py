@@ -54,7 +54,7 @@ def _entry(entry: Any, what: str) -> tuple[tuple[int, ...], tuple[int, int]]:
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
         raise UserError(f"{what} is not described as a tensor")
     shape, offsets, dtype = entry["shape"], entry["data_offsets"], entry["dtype"]
-    if dtype not in BYTES:
+    if not isinstance(dtype, str) or dtype not in BYTES:
         raise UserError(f"{what} has dtype {str(dtype)[:20]!r}: float32, float16, bfloat16 and float64 are read")
     for numbers in (shape, offsets):
         if not isinstance(numbers, list) or not all(type(number) is int and number >= 0 for number in numbers):

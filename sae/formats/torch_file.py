@@ -2,7 +2,8 @@
 
 A `.pt` is a zip of a pickle and one record a storage. The pickle's own words are listed first: only those that rebuild
 tensors and dictionaries pass, and then torch reads it with `weights_only=True`, memory-mapped. A tensor may claim any
-shape over a storage of four bytes (by strides of 0), so shapes are held against the bytes that are there.
+shape over a storage of four bytes (by strides of 0), so shapes are held against the bytes that are there. Only names
+and types may be referred to again: a tuple of itself twice, forty times over, is 2^40 things to look at.
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ ALLOWED = {
     "torch LongStorage",
     "torch IntStorage",
 }
+
+#: What `torch.save` writes. Names and types are read by `_NAMED` and kept by `_KEPT`; `_AGAIN` refers to what was kept.
+_WORDS = {
+    "PROTO", "STOP", "MARK", "EMPTY_DICT", "EMPTY_LIST", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
+    "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "NEWTRUE", "NEWFALSE", "NONE", "REDUCE", "BUILD", "BINPERSID",
+    "SETITEM", "SETITEMS", "APPEND", "APPENDS",
+}  # fmt: skip
+_NAMED, _KEPT, _AGAIN = ("BINUNICODE", "GLOBAL"), ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -86,12 +95,20 @@ def _inspect(path: Path) -> None:
         raise
     except Exception as error:  # zipfile and pickletools raise many kinds on malformed input
         raise UserError(f"{path.name} is not a file of weights as torch.save writes it: {_first(error)}") from None
+    names: set[Any] = set()
+    before = ""
     for word, argument, _ in words:
-        if word.name == "GLOBAL" and argument not in ALLOWED or word.name in ("STACK_GLOBAL", "INST", "OBJ"):
+        known = word.name in _WORDS or word.name in (*_NAMED, *_KEPT, *_AGAIN)
+        if not known or word.name == "GLOBAL" and argument not in ALLOWED:
             raise UserError(
                 f"{path.name} wants to build {str(argument or word.name)[:60]!r}: only tensors are read, "
                 "nothing is executed"
             )
+        if word.name in _KEPT:
+            names = names | {argument} if before in _NAMED else names - {argument}
+        if word.name in _AGAIN and argument not in names:
+            raise UserError(f"{path.name} refers to a part of itself twice, which weights don't")
+        before = word.name
 
 
 def _first(error: Exception) -> str:

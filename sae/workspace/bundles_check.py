@@ -10,6 +10,7 @@ import numpy as np
 
 from sae.common.errors import UserError
 from sae.common.files import check_name, file_sha256, read_json
+from sae.common.parquet import check_parquet
 from sae.workspace.notes import Notes
 from sae.workspace.runs import RunFolder
 
@@ -18,6 +19,9 @@ _COLUMNS = {
     "feature", "n_active", "density", "dead", "n_examples", "mean_activation", "max_activation", "mean_signed",
     "max_decoder_cosine", "nearest_feature",
 }  # fmt: skip
+
+#: Of a run: pairs of 131,072 features are the largest.
+_LARGEST_TABLE = 2**30
 
 
 def check_run(folder: Path) -> None:
@@ -36,6 +40,8 @@ def check_run(folder: Path) -> None:
         if config["id"] != folder.name:
             raise UserError(f"it calls itself {config['id'][:80]!r}")
         formats.read(folder)
+        for table in folder.glob("*.parquet"):
+            check_parquet(table, _LARGEST_TABLE)
         d_sae, metrics = int(config["model"]["d_sae"]), _object(folder / "metrics.json", {"metrics": dict})
         if any(not isinstance(split, dict) for split in metrics["metrics"].values()) or "all" not in metrics["metrics"]:
             raise UserError("its metrics are not by split")

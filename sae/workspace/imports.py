@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sae.common.devices import choose
 from sae.common.errors import UserError
 from sae.common.files import check_name, file_sha256, read_json, write_json
+from sae.common.parquet import check_parquet
 from sae.workspace.access import require_change
 
 if TYPE_CHECKING:
@@ -207,6 +208,7 @@ def _history(path: Path) -> Any:
     if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST_HISTORY:
         return None
     try:
+        check_parquet(file)
         table = pd.read_parquet(file)
     except Exception:  # pyarrow raises whatever a malformed file makes it raise; curves are no condition
         return None

@@ -17,6 +17,7 @@ from sae.common.errors import UserError
 from sae.common.files import file_sha256
 from sae.formats.grid_pt import write_grid_pt
 from sae.models import build
+from torture.hostile import pickles
 
 D_IN, D_SAE, K = 12, 30, 4
 
@@ -184,3 +185,13 @@ def test_bytes_turned_over_give_one_line_or_an_sae(tmp_path: Path) -> None:
             formats.read(path)
         except UserError as error:
             assert "\n" not in str(error)
+
+
+def test_a_part_that_holds_itself_twice_forty_times_over_is_refused_at_once(tmp_path: Path) -> None:
+    for number, content in enumerate(pickles()):
+        path = tmp_path / f"{number}_k3.pt"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", content)
+            archive.writestr("archive/version", b"3\n")
+        with pytest.raises(UserError, match="wants to build|twice|weights|not a dictionary"):
+            formats.read(path)

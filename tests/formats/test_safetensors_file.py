@@ -81,3 +81,10 @@ def test_a_file_that_is_too_large_is_refused_by_its_size_alone(tmp_path: Path) -
         file.truncate(17 * 2**30)  # sparse: takes no room
     with pytest.raises(UserError, match="bytes: more than"):
         safetensors_file.header(tmp_path / "x.safetensors")
+
+
+def test_a_type_that_is_a_list_is_refused(tmp_path: Path) -> None:
+    header = b'{"x":{"dtype":["F32"],"shape":[1],"data_offsets":[0,4]}}'
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(UserError, match="has dtype"):
+        safetensors_file.header(tmp_path / "a.safetensors")
