@@ -12,7 +12,7 @@ from sae.common.errors import UserError
 from sae.experiments import MEASUREMENTS
 from sae.experiments.plan import SLICE_FACTORS, Kind, Plan, seed_values
 from sae.experiments.recipes import Recipe
-from sae.ui import address, define_form, empty, jobs_view, measure_form, page, role, train_form
+from sae.ui import address, define_form, empty, jobs_view, measure_form, page, role, settings_form, train_form
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.devices import devices
 from sae.ui.pickers import (
@@ -22,7 +22,6 @@ from sae.ui.pickers import (
     pick_many,
     pick_number,
     pick_slice,
-    pick_switch,
     pick_text,
 )
 from sae.ui.words import bytes_text, plain, seconds_text
@@ -66,7 +65,7 @@ def new_experiment() -> None:
     )
     try:
         factors = pick_factors(kind, activations)
-        changed = pick_settings(kind, factors)
+        changed = settings_form.pick_settings(kind, factors)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             with st.container(width=320):
                 name = pick_text("Name", name="name", default=train_form.free_name(workspace, activations.name, kind))
@@ -137,34 +136,6 @@ def pick_factors(kind: Kind, activations: Activations) -> dict[str, list[Any]]:
 
 def _meanings(recipes: Mapping[str, Recipe]) -> str:
     return "\n".join(f"- `{name}`: {one.meaning}" for name, one in recipes.items())
-
-
-def pick_settings(kind: Kind, factors: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Settings that differ from the recipes' or the experiment's, and under a fold what the runs are trained with."""
-    offered = train_form.settable(kind)
-    changed: dict[str, Any] = {}
-    with st.expander("Settings: what the runs are trained with, and what you change for all of them", key="settings"):
-        names = pick_many("Change", list(offered), name="change", placeholder="Leave everything as it is")
-        if names:
-            with st.container(horizontal=True, vertical_alignment="bottom"):
-                for name in names:
-                    with st.container(width=190):
-                        setting = offered[name]
-                        label, key = name, f"set_{name}"
-                        if setting.choices:
-                            changed[name] = pick_choice(
-                                label, setting.choices, name=key, default=setting.default, help=setting.meaning or None
-                            )
-                        elif setting.kind is bool:
-                            changed[name] = pick_switch(
-                                label, name=key, default=setting.default, help=setting.meaning or None
-                            )
-                        else:
-                            changed[name] = pick_text(
-                                label, name=key, default=f"{setting.default:g}", help=setting.meaning or None
-                            )
-        st.dataframe(train_form.settings_table(kind, factors, changed), hide_index=True, height=240)
-    return changed
 
 
 @st.fragment(run_every=1.0)
@@ -258,6 +229,12 @@ def load() -> None:
         piece = pick_slice(activations)
         with st.container(width=200):
             k = pick_text("K, if the file doesn't say it", name="load_k")
+        written = {}
+        if len(activations.slices) > 1:
+            for flag, part in (("--target-layer", "layer"), ("--target-position", "position")):
+                with st.container(width=200):
+                    help_ = f"Of a transcoder: the {part} that it reconstructs. Empty: the one that it reads."
+                    written[flag] = (pick_text(f"Writes {part}", name=f"load_target_{part}", help=help_), part)
     left, right = st.columns(2, gap="medium")
     with left:
         files = st.file_uploader(
@@ -280,6 +257,8 @@ def load() -> None:
             words: list[str | Path] = ["import", source, "--activations", activations.name]
             for flag, value in (("--layer", piece.layer), ("--position", piece.position)):
                 words += [flag, str(value)] if value is not None else []
+            for flag, (text, part) in written.items():
+                words += [flag, str(train_form.whole_numbers(text, part)[0])] if text.strip() else []
             if k.strip():
                 words += ["--k", str(train_form.whole_numbers(k, "K")[0])]
             with st.spinner("Reading and measuring it"):

@@ -101,7 +101,7 @@ def tables() -> list[bytes]:
         {"x": pa.array([2**63] * rows, pa.uint64())},
         {"x": pa.array([0] * rows, pa.timestamp("ns"))},
         {},
-        {"x": pa.DictionaryArray.from_arrays(np.zeros(2**24, np.int32), pa.array([1.0]))},
+        {"x": pa.DictionaryArray.from_arrays(np.zeros(2**20, np.int32), pa.array([1.0]))},
         {"text": one_text, "step": one_text, "loss": one_text},
     ]
     made = []

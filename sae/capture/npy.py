@@ -6,6 +6,7 @@ import errno
 import math
 import os
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def open_npy(path: Path) -> np.ndarray:
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
         raise UserError(f"{path} can't be opened ({error.strerror or error})") from None
-    except (ValueError, EOFError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+    except (ValueError, EOFError, SyntaxError, TypeError, MemoryError, RecursionError, TokenError) as error:
         raise UserError(f"{path} is not an npy file that can be read ({error})") from None
     if dtype.hasobject:
         raise UserError(f"{path} holds Python objects, which are never unpickled: save numbers")

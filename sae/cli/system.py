@@ -28,6 +28,8 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     one.add_argument("--activations", required=True, metavar="NAME", help="what it is measured on")
     one.add_argument("--layer", type=int)
     one.add_argument("--position", type=int)
+    one.add_argument("--target-layer", type=int, help="of what a transcoder writes (default: its own)")
+    one.add_argument("--target-position", type=int, help="likewise")
     one.add_argument("--k", type=int, help="K of a grid's .pt whose name doesn't say it")
     one.set_defaults(run=import_sae)
 
@@ -88,6 +90,8 @@ def import_sae(options: argparse.Namespace) -> None:
         options.activations,
         layer=options.layer,
         position=options.position,
+        target_layer=options.target_layer,
+        target_position=options.target_position,
         k=options.k,
     )
     show(argparse.Namespace(**{**vars(options), "id": run}))

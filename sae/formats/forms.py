@@ -55,6 +55,7 @@ _HELD: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "sparsify": {
         "topk": ("topk", ()),
         "matryoshka": ("topk", (_PREFIXES,)),
+        "transcoder": ("topk", ()),
     },
     "dictionary_learning": {
         "topk": ("AutoEncoderTopK", ()),
@@ -67,8 +68,16 @@ _HELD: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     },
 }
 _KNOWN = tuple(dict.fromkeys(kind for held in _HELD.values() for kind in held))
+_OURS_ALONE = {
+    "deep-topk": "the further layers of its encoder or decoder have no place in another tool",
+    "binary": "a code of bits through a sigmoid is no architecture of another tool",
+}
+_NO_TRANSCODER = {
+    "saelens": "its transcoders are ReLU and JumpReLU, without a K",
+    "dictionary_learning": "it has no transcoders",
+}
 #: Options of a model that don't stand in the way of a format.
-_OPTIONS = {"architecture", "d_in", "d_sae", "k", "selection", "prefixes", "apply_b_dec_to_input"}
+_OPTIONS = {"architecture", "d_in", "d_sae", "k", "selection", "prefixes", "apply_b_dec_to_input", "skip"}
 
 
 def kind_of(described: Mapping[str, Any]) -> str:
@@ -110,7 +119,7 @@ def why_not(name: str, described: Mapping[str, Any]) -> str | None:
 
 def table() -> list[dict[str, str]]:
     """One line a kind of SAE: what each format calls it, or why it can't hold it."""
-    return [{"SAE": kind, **{name: _cell(name, kind) for name in WRITTEN}} for kind in (*_KNOWN, "binary")]
+    return [{"SAE": kind, **{name: _cell(name, kind) for name in WRITTEN}} for kind in (*_KNOWN, *_OURS_ALONE)]
 
 
 def _cell(name: str, kind: str) -> str:
@@ -125,9 +134,11 @@ def _why_not(name: str, described: Mapping[str, Any]) -> str | None:
     kind = kind_of(described)
     if described.get("inhibition"):
         return "lateral inhibition is part of its encoding, which no other tool has"
-    if kind == "binary":
-        return "a code of bits through a sigmoid is no architecture of another tool"
-    if kind not in _KNOWN:
+    if described["architecture"] in _OURS_ALONE:
+        return _OURS_ALONE[described["architecture"]]
+    if described["architecture"] == "transcoder" and name in _NO_TRANSCODER:
+        return _NO_TRANSCODER[name]
+    if kind not in _KNOWN and not kind.endswith("by magnitude"):
         return f"an SAE of architecture {described['architecture']!r} has not been tried there"
     if unknown := sorted(key for key, value in described.items() if key not in _OPTIONS and value is not None):
         return f"it has {unknown[0]}, which the format has no place for"

@@ -123,7 +123,10 @@ def from_settings(settings: dict[str, Any]) -> Any:
     kinds = {field.name: get_type_hints(config)[field.name] for field in dataclasses.fields(config)}
     unknown = sorted(set(settings) - set(kinds))
     if unknown:
-        raise UserError(f"{unknown[0]!r} is not a setting of training; settings are: {', '.join(sorted(kinds))}")
+        raise UserError(
+            f"{unknown[0]!r} is not a setting of training {settings.get('architecture', 'topk')}; "
+            f"settings are: {', '.join(sorted(kinds))}"
+        )
     return config(**{name: _convert(name, value, kinds[name]) for name, value in settings.items()})
 
 

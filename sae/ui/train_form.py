@@ -11,7 +11,7 @@ import streamlit as st
 from sae.common.errors import UserError
 from sae.experiments.plan import SLICE_FACTORS, Plan, Spec
 from sae.experiments.recipes import Recipe
-from sae.training.config import from_settings
+from sae.training.config import CONFIGS, from_settings
 from sae.training.settings import Setting, settings
 from sae.ui import address, role
 from sae.workspace import supervisor
@@ -57,11 +57,19 @@ def choices_of(kind: Kind, factor: Factor) -> tuple[str, ...]:
     """What a factor of words may be; empty for one of numbers."""
     if factor.name in (*SLICE_FACTORS, *kind.recipes, "seed"):
         return ()
-    return next((s.choices for s in settings(_architecture(kind)) if s.name == factor.name), ())
+    return next((s.choices for s in settings(architecture_of(kind, {})) if s.name == factor.name), ())
 
 
-def _architecture(kind: Kind) -> str:
-    return kind.settings.get("architecture", "topk")
+def architecture_of(kind: Kind, changed: Mapping[str, Any]) -> str:
+    """What its runs are trained as, unless a recipe says otherwise."""
+    return str(changed.get("architecture", kind.settings.get("architecture", "topk")))
+
+
+def architectures_for(kind: Kind) -> tuple[str, ...]:
+    """The architectures that it can be trained with; empty for a kind that is about one, or varies them itself."""
+    named = [kind.settings, *(one.settings for recipes in kind.recipes.values() for one in recipes.values())]
+    fixed = kind.ablates or any("architecture" in settings for settings in named)
+    return () if fixed else tuple(name for name in CONFIGS if name != "binary")
 
 
 def impossible(factors: Mapping[str, Sequence[Any]]) -> None:
@@ -97,10 +105,11 @@ def free_name(workspace: Workspace, about: str, kind: Kind | Measurement) -> str
     return next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
 
 
-def settable(kind: Kind) -> dict[str, Setting]:
-    """What may be set beside the factors, by name."""
+def settable(kind: Kind, changed: Mapping[str, Any]) -> dict[str, Setting]:
+    """What may be set beside the factors, by name, for the architecture that `changed` or the kind says."""
     factors = {factor.name for factor in kind.factors}
-    return {s.name: s for s in settings(_architecture(kind)) if s.name not in factors and s.name != "architecture"}
+    known = settings(architecture_of(kind, changed))
+    return {s.name: s for s in known if s.name not in factors and s.name != "architecture"}
 
 
 def settings_table(kind: Kind, chosen: Mapping[str, Sequence[Any]], changed: Mapping[str, Any]) -> pd.DataFrame:
@@ -125,7 +134,7 @@ def settings_table(kind: Kind, chosen: Mapping[str, Sequence[Any]], changed: Map
                 **{name: str(getattr(c, s.name, "–")) for name, c in columns.items()},
                 "Meaning": s.meaning,
             }
-            for s in settable(kind).values()
+            for s in settable(kind, changed).values()
         ]
     )
 

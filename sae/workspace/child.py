@@ -106,9 +106,7 @@ def main() -> int:
 def _in_a_line(error: Exception) -> str:
     """What went wrong, for people; a full disk as what it is, whichever library ran into it."""
     if getattr(error, "errno", None) == errno.ENOSPC or f"os error {errno.ENOSPC}" in str(error):
-        return (
-            f"no space left on the disk of {Workspace.at().root}: make room and start again, it goes on from there"
-        )
+        return f"no space left on the disk of {Workspace.at().root}: make room and start again, it goes on from there"
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 

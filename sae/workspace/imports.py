@@ -33,6 +33,8 @@ def import_path(
     *,
     layer: int | None = None,
     position: int | None = None,
+    target_layer: int | None = None,
+    target_position: int | None = None,
     k: int | None = None,
     name: str | None = None,
     device: str = "auto",
@@ -47,6 +49,8 @@ def import_path(
         path: a SAELens, sparsify or dictionary_learning folder, a grid's `.pt`, a run folder, or the name of an SAE in
             SAELens' registry (`saelens:RELEASE/ID`).
         activations: what it is measured on; may be None for a run folder whose own activations are here.
+        target_layer: of the slice that a transcoder reconstructs, of the same activations; its own layer by default.
+        target_position: likewise; one of the two must be given for a transcoder that doesn't come as a run folder.
         k: K, for a file that doesn't say it.
         name: what to call it; the file's own name otherwise.
 
@@ -58,6 +62,7 @@ def import_path(
     """
     require_change("loading an SAE")
     from sae import formats
+    from sae.experiments.data import Target
     from sae.experiments.execute import Data, measure
     from sae.formats import saelens_registry
     from sae.workspace.results import WorkspaceStore
@@ -66,8 +71,9 @@ def import_path(
         with tempfile.TemporaryDirectory(prefix="sae-lens-") as scratch:
             folder = saelens_registry.fetch(str(path), Path(scratch) / "sae")
             address = str(path).removeprefix(saelens_registry.PREFIX)
+            name = name or address
             return import_path(
-                workspace, folder, activations, layer=layer, position=position, k=k, name=name or address, device=device
+                workspace, folder, activations, layer=layer, position=position, k=k, name=name, device=device
             )
     path = Path(path)
     found = formats.read(path, k=k)
@@ -80,7 +86,8 @@ def import_path(
             f"{path.name} takes rows of {found.model.d_in:,} dimensions, activations {piece.activations.name!r} "
             f"have {piece.x.shape[1]:,}: give the activations of the model and layer that it was trained on"
         )
-    run = check_name(str(config.get("id", "")), "run id") if config else _run_id(found, piece, label)
+    written = _written(found, config, piece, target_layer, target_position)
+    run = check_name(str(config.get("id", "")), "run id") if config else _run_id(found, piece, written, label)
     folder = workspace.run_folder(run)
     if (folder / "metrics.json").exists():
         if config and file_sha256(folder / "weights.safetensors") != found.files["weights.safetensors"]:
@@ -88,7 +95,7 @@ def import_path(
         return run
 
     data = Data(piece, choose(device))
-    result = measure(found.model, data)
+    result = measure(found.model, data, target=Target(data, written) if written else None)
     kept = _own_metrics(path, result) if own else None
     history = _history(path) if config else None
     store = WorkspaceStore(workspace, "import", None, data.device)
@@ -99,6 +106,7 @@ def import_path(
             _factors(found, config),
             {"architecture": found.model.architecture, **found.model.hyperparameters()},
             config.get("training") if config else None,
+            written,
             name=label,
             source=_source(found, config),
         )
@@ -130,7 +138,25 @@ def _own_slice(workspace: Workspace, config: dict[str, Any]) -> Slice | None:
     return None
 
 
-def _run_id(found: Loaded, piece: Slice, label: str) -> str:
+def _written(
+    found: Loaded, config: dict[str, Any] | None, piece: Slice, layer: int | None, position: int | None
+) -> Slice | None:
+    """The slice that a transcoder reconstructs; None for an SAE, which has no such slice."""
+    if not found.model.transcodes:
+        if layer is not None or position is not None:
+            raise UserError(f"{found.path.name} is no transcoder: it reconstructs what it reads, leave out the target")
+        return None
+    own = config.get("data", {}).get("target") if config else None
+    if layer is None and position is None and isinstance(own, dict):
+        layer, position = own.get("layer"), own.get("position")
+    if layer is None and position is None:
+        raise UserError(
+            f"{found.path.name} is a transcoder: say which slice it writes (--target-layer, --target-position)"
+        )
+    return piece.partner(piece.layer if layer is None else layer, piece.position if position is None else position)
+
+
+def _run_id(found: Loaded, piece: Slice, written: Slice | None, label: str) -> str:
     """Readable, and the same only for the same file measured on the same slice."""
     hyperparameters = found.model.hyperparameters()
     content = [
@@ -139,6 +165,7 @@ def _run_id(found: Loaded, piece: Slice, label: str) -> str:
         piece.activations.manifest["sha256"],
         piece.start,
         piece.stop,
+        *([written.start, written.stop] if written else []),
     ]
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
     words = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-._").replace("..", ".") or found.format

@@ -21,6 +21,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "matryoshka-batchtopk": {"architecture": "matryoshka-batchtopk", "k": 3, "prefixes": [4, 9, 16]},
     "jumprelu": {"architecture": "jumprelu"},
     "gated": {"architecture": "gated"},
+    "transcoder": {"architecture": "transcoder", "k": 3},
+    "transcoder-skip": {"architecture": "transcoder", "k": 3, "skip": True},
 }
 
 

@@ -66,7 +66,7 @@ def test_every_kind_that_a_format_holds_was_opened_by_its_package() -> None:
     held = {(name, kind) for kind in drawn.KINDS for name in forms.WRITTEN if not forms.why_not(name, described(kind))}
     assert held == {(folder.parent.name, folder.name) for folder in EXPORTED}
     kinds = {forms.kind_of(described(kind)) for kind in drawn.KINDS}
-    assert {line["SAE"] for line in forms.table()} == kinds | {"binary"}
+    assert {line["SAE"] for line in forms.table()} == kinds | {"binary", "deep-topk"}
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,9 @@ def test_every_kind_that_a_format_holds_was_opened_by_its_package() -> None:
         ("sparsify", {"architecture": "standard"}, "sparsify can't hold this SAE: it keeps K features of every row"),
         ("sparsify", {"architecture": "topk", "k": 2, "selection": "magnitude"}, "this one by magnitude"),
         ("saelens", {"architecture": "binary", "k": 2}, "sigmoid"),
+        ("saelens", {"architecture": "transcoder", "k": 2, "skip": False}, "its transcoders are ReLU"),
+        ("sparsify", {"architecture": "transcoder", "k": 2, "selection": "magnitude"}, "by magnitude"),
+        ("sparsify", {"architecture": "deep-topk", "k": 2, "encoder_layers": 2}, "further layers"),
         ("saelens", {"architecture": "topk", "k": 2, "inhibition": {"kind": "fixed"}}, "lateral inhibition"),
         ("saelens", {"architecture": "not-yet-known"}, "'not-yet-known' has not been tried"),
         ("saelens", {"architecture": "topk", "k": 2, "other_rule": 1}, "other_rule"),
@@ -108,6 +111,7 @@ def changed(source: Path, target: Path, **changes: object) -> Path:
         ("sparsify/topk", {"activation": "groupmax"}, "'groupmax'"),
         ("sparsify/topk", {"skip_connection": True}, "skip_connection"),
         ("sparsify/topk", {"transcode": 1}, "transcode"),
+        ("sparsify/transcoder", {"skip_connection": True}, "W_skip"),
         ("sparsify/topk", {"k": ...}, "does not say k"),
         ("sparsify/topk", {"k": 17}, "k 17"),
         ("sparsify/topk", {"num_latents": 0, "expansion_factor": 2**25}, "times expansion_factor"),

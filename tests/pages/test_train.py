@@ -10,6 +10,7 @@ import pytest
 
 from sae.common.errors import UserError
 from sae.common.files import write_json
+from sae.experiments import kind_of
 from sae.training.settings import settings
 from sae.ui import jobs_view, train_form
 from sae.ui.cells import axes, cells_data
@@ -97,6 +98,18 @@ def test_changed_settings_reach_the_runs(open_page, copied, no_supervisor):
     assert not at.exception and not at.error
     start(at).click().run()
     assert copied.experiment("mine").spec["settings"] == {"epochs": "3", "selection": "magnitude"}
+
+
+def test_another_architecture_is_trained_from_the_form(open_page, copied, no_supervisor):
+    at = open_page("train", copied, k="2", d_sae="8", name="gates", architecture="gated", change=["clip_norm"],
+                   set_clip_norm="2")  # fmt: skip
+    assert not at.exception and not at.error
+    start(at).click().run()
+    assert copied.experiment("gates").spec["settings"] == {"architecture": "gated", "clip_norm": "2"}
+    # a recipe that is made for another one says so
+    assert train_form.architectures_for(kind_of("topk-vs-l1")) == ()
+    at = open_page("train", copied, k="2", d_sae="8", show="new", architecture="gated", preset="published")
+    assert "is not a setting of training gated" in at.error[0].value
 
 
 def test_a_finished_grid_is_shown_with_its_curves(open_page, trained):
