@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from sae.ui import empty, jobs_view, page, role, runs_list
+from sae.ui import empty, home_dialogs, jobs_view, page, role, runs_list, watch_view
 from sae.ui.pickers import pick_choice, pick_switch, pick_text
 from sae.ui.words import bytes_text, count, plain, plural
 from sae.workspace.demo import NAME as DEMO
-from sae.workspace.housekeeping import delete_runs, rename_run
 from sae.workspace.start import start_demo
 from sae.workspace.supervisor import ensure_running
 
@@ -165,38 +164,11 @@ def run_actions(runs: "pd.DataFrame", ids: list[str]) -> None:
             st.switch_page("pages/run.py", query_params={"run": one or ""})
         if role.may_change():
             if st.button("Rename", disabled=one is None) and one:
-                rename(one)
+                home_dialogs.rename(workspace, one)
             if st.button("Delete", disabled=not ids):
-                delete(ids)
+                home_dialogs.delete(workspace, ids)
         ticked = f", {count(len(ids))} ticked" if ids else ". Tick one to open or rename it, any number to delete them."
         st.caption(f"{count(len(runs))} {plural(len(runs), 'run')}{ticked}")
-
-
-@st.dialog("Rename the run")
-def rename(run: str) -> None:
-    """Ask for a name."""
-    name = st.text_input("Name", value=workspace.run(run).config.get("name", ""), placeholder=run, max_chars=80)
-    st.caption("Left empty, it is called by its factors.")
-    if st.button("Rename", type="primary", key="rename_it"):
-        with page.errors_shown("renaming the run"):
-            role.require_change()
-            rename_run(workspace, run, name)
-            st.rerun()
-
-
-@st.dialog("Delete runs")
-def delete(ids: list[str]) -> None:
-    """Ask before runs go."""
-    what = f"run {ids[0]}" if len(ids) == 1 else f"{count(len(ids))} runs"
-    st.markdown(f"Delete {plain(what)} with weights, activations of features and notes? There is no way back.")
-    with st.container(horizontal=True):
-        if st.button("Delete", type="primary", key="delete_it"):
-            with page.errors_shown("deleting"):
-                role.require_change()
-                delete_runs(workspace, ids)
-                st.rerun()
-        if st.button("Keep", key="keep_it"):
-            st.rerun()
 
 
 def list_experiments(runs: "pd.DataFrame") -> None:
@@ -213,11 +185,11 @@ def list_experiments(runs: "pd.DataFrame") -> None:
             name = str(table["name"].iloc[lines[0]])
             if workspace.experiment(name).source is None:
                 empty.link("grid", "Open the grid", experiment=name)
-            elif there := jobs_view.RESULTS.get(str(table["kind"].iloc[lines[0]])):
+            elif there := watch_view.RESULTS.get(str(table["kind"].iloc[lines[0]])):
                 empty.link(there[0], there[1], experiment=name)
             empty.link("train", "Watch", show="watch", experiment=name)
             if role.may_change() and st.button("Delete"):
-                delete_experiment(name)
+                home_dialogs.delete_experiment(workspace, name)
         else:
             st.caption("Tick one to open or delete it.")
     config = st.column_config
@@ -229,22 +201,6 @@ def list_experiments(runs: "pd.DataFrame") -> None:
             "varies": config.TextColumn("Varies", width="large"), "created": "Begun",
         },
     )  # fmt: skip
-
-
-@st.dialog("Delete an experiment")
-def delete_experiment(name: str) -> None:
-    """Ask before an experiment goes."""
-    runs = len(workspace.experiment(name).run_ids())
-    what = f"and its {count(runs)} runs" if runs else "with what it measured; the measured runs stay"
-    st.markdown(f"Delete experiment {plain(name)} {what}? There is no way back.")
-    with st.container(horizontal=True):
-        if st.button("Delete", type="primary", key="delete_it"):
-            with page.errors_shown("deleting"):
-                role.require_change()
-                workspace.delete_experiment(name)
-                st.rerun()
-        if st.button("Keep", key="keep_it"):
-            st.rerun()
 
 
 def list_jobs() -> None:

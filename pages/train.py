@@ -12,7 +12,7 @@ from sae.common.errors import UserError
 from sae.experiments import MEASUREMENTS
 from sae.experiments.plan import SLICE_FACTORS, Kind, Plan, seed_values
 from sae.experiments.recipes import Recipe
-from sae.ui import address, define_form, empty, jobs_view, measure_form, page, role, settings_form, train_form
+from sae.ui import address, define_form, empty, measure_form, page, role, settings_form, train_form, watch_view
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.devices import devices
 from sae.ui.pickers import (
@@ -206,7 +206,7 @@ def watch() -> None:
     if experiment is None:
         empty.no_experiments()
         return
-    jobs_view.watch(workspace, experiment.name, page.theme())
+    watch_view.watch(workspace, experiment.name, page.theme())
 
 
 def load() -> None:

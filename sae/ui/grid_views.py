@@ -9,10 +9,9 @@ import streamlit as st
 
 from sae.figures.grid import grid_heat_map
 from sae.figures.style import metric_title
-from sae.ui import address, empty, grid_data, heat_map, page, pickers, scaling_view
+from sae.ui import address, empty, grid_configurations, grid_data, grid_runs, heat_map, page, pickers, scaling_view
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.reproduce import Reproduce, experiment_command
-from sae.ui.tables import as_shown
 from sae.ui.thought_words import trained_on
 from sae.ui.words import count, number, plain, share
 
@@ -80,9 +79,9 @@ def show(view: str, workspace: Workspace, experiment: ExperimentFolder, split: s
         "heat-maps": heat_maps,
         "difference": difference,
         "frontier": frontier,
-        "configurations": configurations,
+        "configurations": grid_configurations.show,
         "scaling": scaling_view.show,
-        "runs": runs,
+        "runs": grid_runs.show,
     }
     draw = views[view]
 
@@ -260,95 +259,6 @@ def frontier(
     from sae.ui.frontier import show as show_frontier
 
     show_frontier(experiment, table, split, chosen)
-
-
-def configurations(
-    workspace: Workspace, experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: Mapping[str, Any]
-) -> None:
-    """What a declared rule picks for each use, beside what the published report picked."""
-    from sae.analysis.guide import recommend
-
-    lines = grid_data.configurations(grid_data.matching(table, chosen), list(experiment.factors))
-    if not {"k", "d_sae", "ev_total", "dead"} <= set(lines.columns) or lines.empty:
-        st.info("Recommendations appear with the first finished run of a grid over K and d_sae.")
-        return
-    factors = grid_data.varied(lines, list(experiment.factors))
-    st.caption(
-        f"Each rule is applied to {count(len(lines))} measured configurations on {split} rows; seeds are averaged. "
-        "Beside it stands what the published report recommended, from its own table."
-    )
-    for start in (0, 2):
-        for column, found in zip(st.columns(2, gap="medium"), recommend(lines)[start : start + 2], strict=False):
-            with column, st.container(border=True, gap="xsmall", height="stretch"):
-                st.markdown(f"**{plain(found.use)}**")
-                st.caption(plain(found.rule))
-                _pick("Here", lines, found.pick_index, found.reason, experiment, factors)
-                if found.runner_up_index is not None:
-                    _pick("Runner-up", lines, found.runner_up_index, found.runner_up_reason, experiment, factors)
-                else:
-                    st.caption(f"Runner-up: {plain(found.runner_up_reason)}")
-                _reports_pick(lines, found.report_pick, found.report_words, experiment)
-
-
-def _pick(
-    word: str, lines: pd.DataFrame, index: object, reason: str, experiment: ExperimentFolder, factors: list[str]
-) -> None:
-    if index is None:
-        st.markdown(f"{word}: {plain(reason)}")
-        return
-    line = lines.loc[index]
-    with st.container(gap=None):
-        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-            st.markdown(f"{word}:", width="content")
-            label = grid_data.name_of(line.to_dict(), factors)
-            empty.link("run", label, experiment=experiment.name, run=line["run"])
-        st.caption(plain(reason))
-
-
-def _reports_pick(lines: pd.DataFrame, pick: tuple[int, int] | None, words: str, experiment: ExperimentFolder) -> None:
-    if pick is None:
-        return
-    k, d_sae = pick
-    said = f"The report: K {k}, {d_sae:,} features (“{words}”)."
-    same = lines[(lines["k"] == k) & (lines["d_sae"] == d_sae)]
-    if same.empty:
-        st.caption(plain(f"{said} Not in this grid."))
-        return
-    line = same.iloc[0]
-    ev, dead = number(line["ev_total"]), share(line["dead"])
-    st.caption(plain(f"{said} Here it has explained variance {ev}, {dead} dead."))
-
-
-def runs(
-    workspace: Workspace, experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: Mapping[str, Any]
-) -> None:
-    """Every run with its metrics; a row opens it."""
-    order = ["run", *experiment.factors, "state", *[m for m in grid_data.METRICS if m in table], "seconds", "error"]
-    lines = table[[name for name in order if name in table]]
-
-    def open_row() -> None:
-        cells = st.session_state["grid_runs"]["selection"]["cells"]
-        if cells:
-            st.session_state["grid_open"] = lines["run"].iloc[cells[0][0]]
-
-    done = lines.loc[lines["state"] == "done", "run"].tolist()
-    if len(done) > 1:
-        titles = pickers.run_titles(workspace, experiment)
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-            with_one = pickers.pick_many(
-                "Compare with...", done, name="compare", format=titles.__getitem__, placeholder="Two to four runs"
-            )
-            if with_one:
-                empty.link("compare", "Compare", runs=with_one[:4])
-    st.caption("A click on a line opens the run.")
-    shown, config = as_shown(lines, grid_data.metric_columns(lines, ["k", "d_sae"]))
-    st.dataframe(
-        shown, hide_index=True, key="grid_runs", on_select=open_row, selection_mode="single-cell", height=480,
-        column_config=config, alt=f"Runs of {experiment.name}",
-    )  # fmt: skip
-    opened = st.session_state.pop("grid_open", None)
-    if opened is not None:
-        st.switch_page("pages/run.py", query_params={"experiment": experiment.name, "run": opened})
 
 
 def n_words(experiment: ExperimentFolder, split: str) -> str | None:

@@ -209,7 +209,8 @@ class _Merge:
 
 
 def _same(ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    return (ours.get("kind"), ours.get("created")) == (theirs["kind"], theirs["created"])
+    """Whether one came from the other: begun in the same second, of the same kind, on the same activations."""
+    return all(ours.get(name) == theirs.get(name) for name in ("kind", "created", "activations_sha256"))
 
 
 def _united(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:

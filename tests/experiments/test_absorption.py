@@ -40,7 +40,7 @@ def case_of(folder: Path, absorbed: bool) -> tuple[Case, pd.DataFrame]:
         on = act[:, child] > 0
         act[on, 0] = 0
         rows[child] = (directions[child] + directions[0]) / np.sqrt(2)
-    model: Any = SimpleNamespace(W_dec=torch.tensor(rows), b_dec=torch.zeros(24))
+    model: Any = SimpleNamespace(W_dec=torch.tensor(rows), b_dec=torch.zeros(24), transcodes=False)
     codes = FeatureActivations.from_dense(act.astype(np.float32))
     case = Case("run", {}, model, codes, activations.slice(), activations, NO_MODEL, "cpu")
     return case, pd.DataFrame(act != 0, columns=words)

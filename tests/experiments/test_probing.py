@@ -44,7 +44,7 @@ def case_of(folder: Path) -> Case:
     )
     x = (act @ directions + 0.01 * generator.standard_normal((N, D))).astype(np.float32)
     activations = write_planted({"planted": {"by": "hand"}}, lambda: (x, examples), folder, name=folder.name)
-    model: Any = SimpleNamespace(W_dec=torch.tensor(directions), b_dec=torch.zeros(D))
+    model: Any = SimpleNamespace(W_dec=torch.tensor(directions), b_dec=torch.zeros(D), transcodes=False)
     codes = FeatureActivations.from_dense(act.astype(np.float32))
     return Case("run", {}, model, codes, activations.slice(), activations, NO_MODEL, "cpu")
 

@@ -12,7 +12,7 @@ from sae.common.errors import UserError
 from sae.common.files import write_json
 from sae.experiments import kind_of
 from sae.training.settings import settings
-from sae.ui import jobs_view, train_form
+from sae.ui import jobs_view, train_form, watch_view
 from sae.ui.cells import axes, cells_data
 from sae.workspace import Workspace
 from tests.pages.test_home import words
@@ -144,7 +144,7 @@ def test_a_failed_cell_says_why(open_page, copied):
 
 def test_cells_have_what_is_known(trained):
     workspace = Workspace(trained)
-    table = jobs_view.cell_table(workspace, "grid")
+    table = watch_view.cell_table(workspace, "grid")
     for line in table.to_dict("records"):
         assert line["ev_total"] == workspace.run(line["id"]).metrics["validation"]["ev_total"]
     data = cells_data(table, workspace.experiment("grid").factors, chosen=table["id"].iloc[0])

@@ -285,13 +285,14 @@ def test_mutated_bundles_never_end_otherwise(bundle, tmp_path) -> None:
 
 
 def test_a_viewer_can_look_but_not_open(bundle, here) -> None:
+    before = access._ask, access._refusal
     access.decide_by(lambda: "viewer")
     try:
         assert open_bundle(here, bundle, look=True).added
         with pytest.raises(UserError, match="opening a bundle is for trainers"):
             open_bundle(here, bundle)
     finally:
-        access.decide_by(None)
+        access.decide_by(*before)
 
 
 def test_the_commands(sent, tmp_path, capsys) -> None:

@@ -51,6 +51,7 @@ def test_what_is_refused(findings: Findings) -> None:
     ):
         with pytest.raises(UserError, match=said):
             action()
+    before = access._ask, access._refusal
     access.decide_by(lambda: "viewer")
     try:
         with pytest.raises(UserError, match="for trainers"):
@@ -60,7 +61,7 @@ def test_what_is_refused(findings: Findings) -> None:
         with pytest.raises(UserError, match="for trainers"):
             findings.delete(made.id)
     finally:
-        access.decide_by(None)
+        access.decide_by(*before)
 
 
 def test_a_file_that_is_none_is_named_and_the_others_show(findings: Findings) -> None:

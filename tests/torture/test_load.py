@@ -1,0 +1,20 @@
+"""The short form of the load: a few visitors who click while a grid trains, and no error at any of them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from benchmarks import load
+from tests.workspace.results import make
+
+
+def test_visitors_meet_no_error_while_a_grid_trains(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(load, "PAUSE", (0.1, 0.5))
+    workspace = make(tmp_path / "workspace")
+    places = load.views(workspace)
+    job = load.begin_training(workspace)
+    places += [("train", {"show": "watch", "experiment": job.name}), ("grid", {"experiment": job.name})] * 3
+    with load.serving(workspace) as (pid, port):
+        seen = asyncio.run(load._load(pid, port, places, clients=4, seconds=8))
+    assert seen.errors == [] and sum(map(len, seen.seconds.values())) >= 4
