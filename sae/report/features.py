@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 from sae.figures.style import new_figure, number_text
 from sae.figures.tokens import INK, RAMPS, Example
@@ -176,7 +177,7 @@ def _source(workspace: Workspace, run: RunFolder) -> tuple[Source | None, str]:
         activations = workspace.open_activations(data["activations"])
         if activations.manifest["sha256"] != data["sha256"]:
             return None, "its activations here are others than it was trained on, so there are no examples"
-        piece = activations.slice(data["layer"], data["position"])
+        piece = rows_read(activations, data)
         owner = piece.rows["example"].to_numpy()
     except UserError as error:
         return None, f"no examples: {visible(error)}"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 from sae.ui import role
 from sae.ui.page import workspace
@@ -70,7 +71,7 @@ def slice_of(run: RunFolder) -> Slice:
         UserError: if the activations are gone, or are others than those the run was trained on.
     """
     data = run.config["data"]
-    found = _slice(str(workspace().root), data["activations"], data["layer"], data["position"], data["sha256"])
+    found = _slice(str(workspace().root), data)
     n_rows = codes(run).n_rows
     if found.stop - found.start != n_rows:
         raise UserError(
@@ -202,15 +203,16 @@ def _principal(folder: str, modified: int) -> Place:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _slice(root: str, activations: str, layer: int | None, position: int | None, sha256: str) -> Slice:
+def _slice(root: str, data: dict[str, Any]) -> Slice:
     from sae.workspace import Workspace
 
-    opened = Workspace(Path(root)).open_activations(activations)
-    if opened.manifest["sha256"] != sha256:
+    opened = Workspace(Path(root)).open_activations(data["activations"])
+    if opened.manifest["sha256"] != data["sha256"]:
         raise UserError(
-            f"activations {activations!r} are not those that this run was trained on: examples can't be shown for it"
+            f"activations {data['activations']!r} are not those that this run was trained on: examples can't be shown "
+            "for it"
         )
-    return opened.slice(layer, position)
+    return rows_read(opened, data)
 
 
 def _columns(run: RunFolder) -> tuple[np.ndarray, np.ndarray]:

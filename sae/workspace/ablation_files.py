@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 from sae.common.files import write_json
 from sae.workspace.results import now
@@ -92,7 +93,7 @@ def _levels(source: ExperimentFolder, factor: str) -> tuple[dict[str, list[RunFo
 def _rows(workspace: Workspace, run: RunFolder, split: str) -> np.ndarray:
     """Numbers of the split's rows, which all runs of the experiment share."""
     data = run.config["data"]
-    piece = workspace.open_activations(data["activations"]).slice(data["layer"], data["position"])
+    piece = rows_read(workspace.open_activations(data["activations"]), data)
     rows = {"train": piece.train_rows, "validation": piece.validation_rows, "test": piece.test_rows}
     if split not in rows or not len(rows[split]):
         raise UserError(f"{data['activations']!r} has no {split!r} rows")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 from sae.workspace.encoder_rows import encoder_rows
 
@@ -42,7 +43,7 @@ def autopsy_of(workspace: Workspace, run: RunFolder) -> Autopsy:
     model, data, training = run.config["model"], run.config["data"], run.config.get("training")
     codes, weights = run.codes(), run.weights()
     activations = workspace.open_activations(data["activations"])
-    x = activations.slice(data["layer"], data["position"]).x
+    x = rows_read(activations, data).x
     if len(x) != codes.n_rows or activations.manifest["sha256"] != data["sha256"]:
         raise UserError(f"the activations {data['activations']!r} are not those that run {run.id} was trained on")
     rows = np.unique(np.linspace(0, len(x) - 1, min(len(x), ROWS)).astype(np.int64))

@@ -8,6 +8,7 @@ import numpy as np
 
 from sae.analysis import self_checks as checks
 from sae.capture.overlap import question_overlap, repeated_questions
+from sae.capture.run_rows import rows_read, rows_written
 from sae.common.errors import UserError
 from sae.common.files import file_sha256
 from sae.training.config import from_settings
@@ -47,7 +48,7 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
     data = config["data"]
     try:
         activations = workspace.open_activations(data["activations"])
-        piece = activations.slice(data["layer"], data["position"])
+        piece = rows_read(activations, data)
     except UserError:
         return found
     split, example = piece.rows["split"].to_numpy(str), piece.rows["example"].to_numpy()
@@ -82,8 +83,7 @@ def _explained(
     d_in = weights["W_dec"].shape[1]
     if run.config["model"]["architecture"] == "binary" or (len(rows) + len(train)) * d_in > QUICK_ENTRIES:
         return []  # binary codes are judged by cosines
-    target = run.config["data"].get("target")
-    written = piece.partner(target["layer"], target["position"]).x if target else piece.x
+    written = rows_written(piece.activations, run.config["data"]).x
     total = np.zeros(d_in)
     for start in range(0, len(train), 4096):
         total += np.asarray(written[train[start : start + 4096]], np.float64).sum(axis=0)

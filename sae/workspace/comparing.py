@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 from sae.workspace.runs import RunFolder
 
@@ -102,10 +103,7 @@ def _other_rows(workspace: Workspace, one: RunFolder, other: RunFolder) -> str |
     if mine["sha256"] == theirs["sha256"] and mine["start"] == theirs["start"]:
         return None
     try:
-        slices = [
-            workspace.open_activations(data["activations"]).slice(data["layer"], data["position"])
-            for data in (mine, theirs)
-        ]
+        slices = [rows_read(workspace.open_activations(data["activations"]), data) for data in (mine, theirs)]
     except UserError as error:
         return f"their rows can't be compared ({error})"
     (a, b), (rows_a, rows_b) = slices, (piece.rows for piece in slices)

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sae.capture.run_rows import rows_read
 from sae.common.devices import choose
 from sae.common.errors import UserError
 from sae.common.files import check_name, file_sha256, read_json, write_json
@@ -133,7 +134,7 @@ def _own_slice(workspace: Workspace, config: dict[str, Any]) -> Slice | None:
         return None
     for manifest in workspace.activations():
         if manifest.get("sha256") == data["sha256"]:
-            piece = workspace.open_activations(manifest["name"]).slice(data.get("layer"), data.get("position"))
+            piece = rows_read(workspace.open_activations(manifest["name"]), data)
             return piece if (piece.start, piece.stop) == (data.get("start"), data.get("stop")) else None
     return None
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json, write_parquet
 from sae.experiments.measurement import MeasurementSpec
@@ -143,13 +144,12 @@ def case_of(workspace: Workspace, run: str, activations: Activations, language_m
     folder = workspace.run(run)
     if not folder.done:
         raise UserError(f"run {run} is not finished")
-    data = folder.config["data"]
     return Case(
         run=folder.id,
         factors=folder.factors,
         model=folder.model(device),
         codes=folder.codes(),
-        slice=activations.slice(data["layer"], data["position"]),
+        slice=rows_read(activations, folder.config["data"]),
         activations=activations,
         language_model=language_model,
         device=device,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sae.capture.run_rows import rows_read
 from sae.workspace.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class OpenedRun:
     def slice(self) -> Slice:
         """The rows it was measured on, with their examples."""
         data = self.config["data"]
-        return self.workspace.open_activations(data["activations"]).slice(data["layer"], data["position"])
+        return rows_read(self.workspace.open_activations(data["activations"]), data)
 
     @cached_property
     def model(self) -> SAE:

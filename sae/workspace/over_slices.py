@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sae.capture.run_rows import rows_read
+
 if TYPE_CHECKING:
     from sae.analysis.over_slices import OverSlices, Place
     from sae.capture.store import Activations
@@ -32,7 +34,7 @@ def over_slices_of(
     from sae.analysis.over_slices import over_slices
 
     data = run.config["data"]
-    home = activations.slice(data["layer"], data["position"])
+    home = rows_read(activations, data)
     owner = home.rows["example"].to_numpy()
     rows = np.arange(len(owner))
     if len(rows) > most:

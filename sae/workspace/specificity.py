@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json, write_parquet
 
@@ -43,7 +44,7 @@ def specificity_of(workspace: Workspace, run: RunFolder, keep: bool = True) -> S
             f"activations {data['activations']!r} are not those that run {run.id} was trained on: its features can't "
             "be compared with their labels"
         )
-    piece = activations.slice(data["layer"], data["position"])
+    piece = rows_read(activations, data)
     found = of_examples(run.codes(), activations.examples, piece.rows["example"].to_numpy())
     if not keep:
         return found
