@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from sae.ui import address, entry, link, sign_in, style
+from sae.ui.turn import turn
 
 PAGES = {
     "Workspace": {"home": "Home", "data": "Data", "train": "Train"},
@@ -44,6 +45,7 @@ if link.alone() is None:
                     st.page_link(one)
         sign_in.say()
 address.catch_up()
-page.run()
+with turn():
+    page.run()
 address.write()
 link.end()

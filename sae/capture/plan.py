@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sae.common.errors import UserError
+from sae.common.lazily import lazily
 
 from .store import example_text
 
@@ -39,7 +39,7 @@ class Plan:
     indices: list[list[int]]
     skipped: list[dict[str, Any]]
 
-    @cached_property
+    @lazily
     def first_row(self) -> np.ndarray:
         """[n + 1]: where the rows of each example begin within a layer; the last entry is their number."""
         return np.concatenate([[0], np.cumsum([len(kept) for kept in self.indices])]).astype(np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from sae.common.errors import UserError
 from sae.common.files import read_json
+from sae.common.lazily import lazily
 
 from . import conventions
 from .npy import open_npy
@@ -73,7 +73,7 @@ class Activations:
         """False for what came in a bundle without its array: rows and examples are there, hidden states are not."""
         return self.manifest.get("values") != LEFT_OUT or (self.folder / "activations.npy").exists()
 
-    @cached_property
+    @lazily
     def array(self) -> np.ndarray:
         """[n_rows, d_in], float16 or float32, memory-mapped and read-only. Raises UserError if it was left out."""
         if not self.has_values:
@@ -83,17 +83,17 @@ class Activations:
             )
         return open_npy(self.folder / "activations.npy")
 
-    @cached_property
+    @lazily
     def rows(self) -> pd.DataFrame:
         """One line a row: `example`, `split`, and `layer`, `position`, `token`, `char_start`, `char_end` if known."""
         return _read_table(self.folder / "rows.parquet", self.n_rows)
 
-    @cached_property
+    @lazily
     def examples(self) -> pd.DataFrame:
         """One line an example; `rows.example` counts its lines from 0."""
         return _read_table(self.folder / "examples.parquet", self.n_examples)
 
-    @cached_property
+    @lazily
     def slices(self) -> list[Slice]:
         return [Slice(self, s["layer"], s["position"], s["start"], s["stop"]) for s in self.manifest["slices"]]
 
@@ -159,7 +159,7 @@ class Slice:
         """[n, d_in], memory-mapped and read-only."""
         return self.activations.array[self.start : self.stop]
 
-    @cached_property
+    @lazily
     def rows(self) -> pd.DataFrame:
         """What each of the n rows is, counted from 0 within the slice."""
         return self.activations.rows.iloc[self.start : self.stop].reset_index(drop=True)

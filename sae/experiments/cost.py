@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from sae.analysis.codes import FeatureActivations
 from sae.analysis.features import feature_table
 from sae.analysis.pairs import PAIR_ENTRIES, correlated_pairs
+from sae.common.lazily import lazily
 from sae.evaluation.baselines import PCA_ROWS, RANDOM_ROWS, random_dictionary
 from sae.evaluation.reconstruction import INTERVAL_PARTS, encode_rows, ev_interval
 from sae.experiments.data import Data
@@ -59,7 +59,7 @@ class Cost:
         """Seconds of a run, from its first step to its last table."""
         return self._training[cell_key(config)] + self._after[cell_key(config)] + self._intervals
 
-    @cached_property
+    @lazily
     def slice_seconds(self) -> float:
         """Once for all runs of a slice: covariance, principal directions, and what they keep of each split."""
         x, d_in = self._x.to(self.device), self.d_in
@@ -86,7 +86,7 @@ class Cost:
         weights = 4 * (2 * self.d_in * config.d_sae + config.d_sae + self.d_in)
         return weights + 2 * 8 * self.rows * config.k
 
-    @cached_property
+    @lazily
     def _intervals(self) -> float:
         n = min(self._examples, INTERVAL_PARTS)
         return 50 * _seconds(lambda: ev_interval(np.ones(n), np.ones(n), np.arange(n), resamples=20))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import read_json
+from sae.common.lazily import lazily
 from sae.workspace.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ExperimentFolder:
     def name(self) -> str:
         return self.folder.name
 
-    @cached_property
+    @lazily
     def content(self) -> dict[str, Any]:
         return read_json(self.folder / "experiment.json")
 
@@ -39,7 +39,7 @@ class ExperimentFolder:
     def kind(self) -> str:
         return self.content["kind"]
 
-    @cached_property
+    @lazily
     def trains(self) -> Kind | None:
         """What it is as data: a built-in kind, or one that was defined with it; None for a measurement, or a kind that
         this version does not know.
@@ -109,7 +109,7 @@ class ExperimentFolder:
         """Whether one of its runs is trained or in training."""
         return any((self.workspace.root / "runs" / run / "config.json").exists() for run in self.run_ids())
 
-    @cached_property
+    @lazily
     def _folders(self) -> dict[str, RunFolder]:
         """By id, there or not. They keep what they read: a sweep has a thousand, and a page asks for each often."""
         return {run: RunFolder(self.workspace.root / "runs" / run) for run in self.run_ids()}

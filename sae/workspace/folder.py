@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import check_name, read_json
+from sae.common.lazily import lazily
 from sae.workspace.access import require_change
 from sae.workspace.database import Database
 from sae.workspace.experiments import ExperimentFolder
@@ -43,11 +43,11 @@ class Workspace:
             raise UserError(f"{root} is a file: a workspace is a folder")
         return cls(root)
 
-    @cached_property
+    @lazily
     def database(self) -> Database:
         return Database(self.root / "workspace.db")
 
-    @cached_property
+    @lazily
     def jobs(self) -> Jobs:
         from sae.workspace.jobs import Jobs
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sae.capture.run_rows import rows_read
+from sae.common.lazily import lazily
 from sae.workspace.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -45,41 +45,41 @@ class OpenedRun:
     def title(self) -> str:
         return self.folder.title
 
-    @cached_property
+    @lazily
     def history(self) -> pd.DataFrame:
         """Learning curves, a line per recorded step."""
         return self.folder.history()
 
-    @cached_property
+    @lazily
     def features(self) -> pd.DataFrame:
         """One line a feature."""
         return self.folder.features()
 
-    @cached_property
+    @lazily
     def pairs(self) -> pd.DataFrame:
         """The most correlated feature pairs."""
         return self.folder.pairs()
 
-    @cached_property
+    @lazily
     def map(self) -> pd.DataFrame | None:
         """UMAP of the decoder rows: feature, x, y; None until it was made."""
         return self.folder.map()
 
-    @cached_property
+    @lazily
     def specificity(self) -> Specificity:
         """Which label each feature goes with: `features`, `findings`, `labels`, `notes`."""
         from sae.workspace.specificity import specificity_of
 
         return specificity_of(self.workspace, self.folder)
 
-    @cached_property
+    @lazily
     def autopsy(self) -> Autopsy:
         """Dead and nearly dead features: `table`, `fates`, `n_rows`."""
         from sae.workspace.autopsies import autopsy_of
 
         return autopsy_of(self.workspace, self.folder)
 
-    @cached_property
+    @lazily
     def stability(self) -> Stability | None:
         """In how many other seeds each feature is found again: `features`, `notes`; None without other seeds."""
         from sae.workspace.stability import stability_of
@@ -96,23 +96,23 @@ class OpenedRun:
 
         return match_runs(self.workspace, self.folder, other.folder, by)
 
-    @cached_property
+    @lazily
     def codes(self) -> FeatureActivations:
         """Sparse feature activations over the rows it was measured on."""
         return self.folder.codes()
 
-    @cached_property
+    @lazily
     def weights(self) -> dict[str, np.ndarray]:
         """`W_enc [d_in, d_sae]`, `b_enc [d_sae]`, `W_dec [d_sae, d_in]`, `b_dec [d_in]`."""
         return self.folder.weights()
 
-    @cached_property
+    @lazily
     def slice(self) -> Slice:
         """The rows it was measured on, with their examples."""
         data = self.config["data"]
         return rows_read(self.workspace.open_activations(data["activations"]), data)
 
-    @cached_property
+    @lazily
     def model(self) -> SAE:
         return self.folder.model(self.device)
 

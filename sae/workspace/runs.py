@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
 from sae.common.files import read_json
+from sae.common.lazily import lazily
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ class RunFolder:
     def id(self) -> str:
         return self.folder.name
 
-    @cached_property
+    @lazily
     def config(self) -> dict[str, Any]:
         return read_json(self.folder / "config.json")
 
@@ -42,7 +42,7 @@ class RunFolder:
         path = self.folder / "error.json"
         return read_json(path)["error"] if path.exists() and not self.done else None
 
-    @cached_property
+    @lazily
     def results(self) -> dict[str, Any]:
         """metrics.json: `metrics` by split, `intervals`, `baselines`, `seconds`. Raises UserError before the end."""
         if not self.done:
