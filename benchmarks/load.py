@@ -49,6 +49,7 @@ class Seen:
     refreshes: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     memory: list[tuple[float, int]] = field(default_factory=list)
+    computed: float = 0.0  # CPU seconds of the server
 
 
 def views(workspace: Workspace) -> list[tuple[str, dict[str, str]]]:
@@ -196,6 +197,7 @@ async def _watch_memory(pid: int, seen: Seen, until: float) -> None:
     process, began = psutil.Process(pid), time.monotonic()
     while time.monotonic() < until:
         seen.memory.append((time.monotonic() - began, process.memory_info().rss))
+        seen.computed = sum(process.cpu_times()[:2])
         await asyncio.sleep(EVERY)
 
 
@@ -210,9 +212,10 @@ def measure(workspace: Path, clients: int, minutes: float) -> dict[str, Any]:
     """Serve a copy of the workspace to so many clients for so long.
 
     Returns:
-        `clicks`, `p50_s` and `p95_s` of server time, `p95_s_by_page`, `refreshes` and their `p95_s`, `errors` (how
-        many) and the first ten of them, `memory_mb` (resident, of the app's process: after a fifth of the time, at the
-        end, the most), whether the grid still trained at the end (`trained`), `cpus` and the machine's load.
+        `clicks`, `p50_s` and `p95_s` of server time, `p95_s_by_page`, `refreshes` and their `p95_s`,
+        `server_cpu_s_a_run` (CPU of the app's process by clicks and refreshes), `errors` (how many) and the first ten
+        of them, `memory_mb` (resident, of the app's process: after a fifth of the time, at the end, the most), whether
+        the grid still trained at the end (`trained`), `cpus` and the machine's load.
     """
     with tempfile.TemporaryDirectory(prefix="sae-load-") as scratch:
         copy = Workspace(Path(shutil.copytree(workspace, Path(scratch) / "workspace")))
@@ -238,6 +241,7 @@ def measure(workspace: Path, clients: int, minutes: float) -> dict[str, Any]:
         "p95_s_by_page": {page: round(float(np.percentile(s, 95)), 2) for page, s in sorted(seen.seconds.items())},
         "refreshes": len(seen.refreshes),
         "refreshes_p95_s": round(float(np.percentile(seen.refreshes, 95)), 2) if seen.refreshes else None,
+        "server_cpu_s_a_run": round(seen.computed / (len(every) + len(seen.refreshes)), 3),
         "errors": len(seen.errors),
         "first_errors": seen.errors[:10],
         "memory_mb": {
