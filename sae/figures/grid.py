@@ -236,7 +236,7 @@ def _draw(
     down = [rows[j] for j in range(len(ys)) for _ in xs]
     side = max(8, min(560 / len(xs), (height - 130) / len(ys)) - 4)
     figure.add_trace(
-        go.Scattergl(
+        go.Scatter(  # SVG: a browser allows only so many WebGL figures on a page
             x=across, y=down, mode="markers", name="runs", showlegend=False, customdata=custom,
             marker={"symbol": "square", "size": side, "color": t.ink, "opacity": 0.001},
             # a selection must not dim anything

@@ -76,7 +76,7 @@ def show(
         )  # fmt: skip
     with drawn:
         figure_panel(
-            heat_map.as_svg(figure), cells, key=key, title=f"{after} minus {before}: {metric_title(metric)}",
+            figure, cells, key=key, title=f"{after} minus {before}: {metric_title(metric)}",
             meaning="Blue: the second has less; orange: it has more. The spread is the standard error over seeds. "
             "A click opens the second one's run.",
             formula=r"$$\bar m_{second} - \bar m_{first}, \quad SE = \sqrt{s_1^2 / n_1 + s_2^2 / n_2}$$ over seeds; no "

@@ -182,7 +182,7 @@ def one(
     factors = list(experiment.factors)
     shown = table[["run", "state", *factors, metric]]
     figure_panel(
-        heat_map.as_svg(figure), shown, key=key,
+        figure, shown, key=key,
         title=grid_data.short_title(metric) if small else metric_title(metric),
         meaning="" if small else meaning, formula=f"{meaning}\n\n{formula}" if small else formula,
         n=n_words(experiment, split), filename=f"{experiment.name}-{metric}-{split}",

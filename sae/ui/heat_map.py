@@ -34,20 +34,6 @@ def runs_clicked(key: str) -> list[str]:
     return [run for run in str(data[3]).split(",") if run]
 
 
-def as_svg(fig: go.Figure) -> go.Figure:
-    """Draw the figure's few WebGL points as SVG: a browser allows only so many WebGL figures on a page."""
-    import plotly.graph_objects as go
-
-    traces = []
-    for trace in fig.data:
-        values = trace.to_plotly_json()
-        if values.get("type") == "scattergl":
-            traces.append(go.Scatter({name: value for name, value in values.items() if name != "type"}))
-        else:
-            traces.append(trace)
-    return go.Figure(traces, fig.layout)
-
-
 def when_clicked(key: str, action: Callable[[list[str]], None]) -> Callable[[], None]:
     """An `on_select` that calls `action` with the runs of the cell that was clicked, if it has any."""
 

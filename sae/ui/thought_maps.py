@@ -138,7 +138,7 @@ def _map(
     formula += thought_data.mean_text(experiment, choices)
     n = _n(experiment, split) if facts is None else facts.n
     figure_panel(
-        heat_map.as_svg(figure), listed, key=key,
+        figure, listed, key=key,
         title=title or (grid_data.short_title(metric) if small else metric_title(metric)),
         meaning="" if small else f"{meaning} A click opens the slice.", n=n,
         formula=f"{meaning}\n\n{formula}" if small else formula,

@@ -9,7 +9,7 @@ import streamlit as st
 
 from sae.figures.style import number_text
 from sae.figures.thoughts import layer_step_map
-from sae.ui import empty, heat_map, loaded, page, pickers, thought_data, thoughts_view
+from sae.ui import empty, loaded, page, pickers, thought_data, thoughts_view
 from sae.ui.panel import figure_panel
 from sae.ui.reproduce import Reproduce, hashes
 from sae.ui.thought_words import position_text
@@ -140,7 +140,7 @@ def _strip(
         x_title=_x_title(shown), theme=page.theme(), height=_height(shown),
     )  # fmt: skip
     figure_panel(
-        heat_map.as_svg(figure), table, key="thought_strip", title=title, meaning=_MEANING[reading],
+        figure, table, key="thought_strip", title=title, meaning=_MEANING[reading],
         n=f"{count(n)} examples, the same on every slice",
         formula="**Fires**: the share of examples whose activation is not 0. **Mean**: of |activation| over those. "
         "**Correlation**: Pearson's r over the examples, zeros included, with the feature's activation on the slice "
@@ -172,7 +172,7 @@ def _fit(
     for written in figure.layout.annotations:
         written.text = written.text.replace(number(WORST), f"below {WORST:g}")
     figure_panel(
-        heat_map.as_svg(figure), table[["layer", "position", "n", "ev"]], key="thought_fit",
+        figure, table[["layer", "position", "n", "ev"]], key="thought_fit",
         title="How far the SAE explains each slice",
         meaning="At 0 or below it does no better than the slice's mean. All below -1 has the colour of -1.",
         n=f"{count(n)} examples",

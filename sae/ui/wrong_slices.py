@@ -44,7 +44,7 @@ def _map(shown: Shown, table: pd.DataFrame, names: dict[int, str]) -> None:
         theme=page.theme(), height=min(max(120 + 30 * len(layers), 290), 470),
     )  # fmt: skip
     figure_panel(
-        heat_map.as_svg(figure), table.drop(columns="state"), key="wrong_map", n=f"{shown.n} in each slice",
+        figure, table.drop(columns="state"), key="wrong_map", n=f"{shown.n} in each slice",
         meaning=f"One grouped pass a slice ({other}): to see where to look, not to compare. A click opens the slice. "
         + plain(wrong_data.constant_text(table, lambda layer, step: _place(shown, layer, step))),
         formula="One pass of 5 grouped folds a slice, the same folds everywhere, C from one inner split. Slices were "

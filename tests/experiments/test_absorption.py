@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from sae.common.files import write_parquet
 from sae.common.progress import Silent
 from sae.experiments import MEASUREMENTS
 from sae.experiments.measurement import Case
+from sae.models import build
 
 NO_MODEL: Any = None
 
@@ -40,7 +40,9 @@ def case_of(folder: Path, absorbed: bool) -> tuple[Case, pd.DataFrame]:
         on = act[:, child] > 0
         act[on, 0] = 0
         rows[child] = (directions[child] + directions[0]) / np.sqrt(2)
-    model: Any = SimpleNamespace(W_dec=torch.tensor(rows), b_dec=torch.zeros(24), transcodes=False)
+    model = build("topk", d_in=rows.shape[1], d_sae=len(rows), k=1)
+    with torch.no_grad():
+        model.W_dec.copy_(torch.tensor(rows))
     codes = FeatureActivations.from_dense(act.astype(np.float32))
     case = Case("run", {}, model, codes, activations.slice(), activations, NO_MODEL, "cpu")
     return case, pd.DataFrame(act != 0, columns=words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from sae.common.errors import UserError
 from sae.common.progress import Silent
 from sae.experiments import MEASUREMENTS
 from sae.experiments.measurement import Case
+from sae.models import build
 
 NO_MODEL: Any = None
 
@@ -44,7 +44,9 @@ def case_of(folder: Path) -> Case:
     )
     x = (act @ directions + 0.01 * generator.standard_normal((N, D))).astype(np.float32)
     activations = write_planted({"planted": {"by": "hand"}}, lambda: (x, examples), folder, name=folder.name)
-    model: Any = SimpleNamespace(W_dec=torch.tensor(directions), b_dec=torch.zeros(D), transcodes=False)
+    model = build("topk", d_in=directions.shape[1], d_sae=len(directions), k=1)
+    with torch.no_grad():
+        model.W_dec.copy_(torch.tensor(directions))
     codes = FeatureActivations.from_dense(act.astype(np.float32))
     return Case("run", {}, model, codes, activations.slice(), activations, NO_MODEL, "cpu")
 

@@ -74,7 +74,7 @@ def test_states_stand_in_their_cells():
 def test_a_click_carries_the_runs_of_its_cell():
     figure = grid_heat_map(runs(seeds=2), "ev_total")
     overlay = figure.data[-1]
-    assert overlay.type == "scattergl" and overlay.marker.opacity < 0.01 and overlay.marker.symbol == "square"
+    assert overlay.type == "scatter" and overlay.marker.opacity < 0.01 and overlay.marker.symbol == "square"
     assert overlay.unselected.marker.opacity == overlay.marker.opacity  # a click dims nothing
     by_cell = {(custom[1], custom[2]): custom for custom in overlay.customdata}
     assert len(by_cell) == 12

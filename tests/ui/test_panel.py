@@ -85,13 +85,6 @@ def test_the_cell_that_was_clicked(monkeypatch):
     assert heat_map.clicked("chart") is None and heat_map.clicked("other") is None
 
 
-def test_few_webgl_points_become_svg():
-    figure = go.Figure([go.Heatmap(z=[[1]]), go.Scattergl(x=["a"], y=["b"], customdata=[["r"]])])
-    drawn = heat_map.as_svg(figure)
-    assert [trace.type for trace in drawn.data] == ["heatmap", "scatter"]
-    assert drawn.data[1].customdata[0][0] == "r"
-
-
 @pytest.mark.parametrize("values", [[], [np.nan], [2.0], [2.0, 2.0], list(np.linspace(-1, 3, 50))])
 def test_bins_hold_every_value(values):
     table = binned(np.array(values), bins=7)
