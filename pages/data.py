@@ -10,6 +10,7 @@ import streamlit as st
 
 from sae.capture.store import Activations, Slice
 from sae.common.files import check_name
+from sae.report.visible import visible
 from sae.report.words import steps_of
 from sae.ui import address, capture_form, data_view, empty, jobs_view, page, role, thought_overview
 from sae.ui.commands import keep_uploads, run_command
@@ -177,21 +178,21 @@ def one_problem(line: Any, noun: str = "problem") -> None:
     with st.container(border=True, key="problem"):
         st.caption(f"{noun.capitalize()} {line['example']}, {line['split']}")
         if isinstance(line.get("question"), str):
-            st.text(line["question"])
+            st.text(visible(line["question"]))
         if steps := steps_of(line):
             st.markdown("**Steps**")
-            st.text("\n".join(steps))
+            st.text(visible("\n".join(steps)))
         if isinstance(line.get("answer"), str):
             st.markdown("**Reference answer**")
-            st.text(line["answer"])
+            st.text(visible(line["answer"]))
         if isinstance(line.get("model_answer"), str):
             right = data_view.judged(line)
             st.markdown("**The model's answer**" + (f" :gray[{right}]" if right else ""))
-            st.text(line["model_answer"])
+            st.text(visible(line["model_answer"]))
         rest = data_view.labels_of(line)
         if rest:
             st.markdown("**Labels**")
-            st.text("\n".join(f"{name}: {text}" for name, text in rest.items()))
+            st.text(visible("\n".join(f"{name}: {text}" for name, text in rest.items())))
 
 
 def _free_name(wanted: str) -> str:

@@ -12,7 +12,20 @@ import streamlit as st
 
 from sae.analysis.examples import STRATA, stratum_title
 from sae.report.examples import has_tokens
-from sae.ui import address, card_examples, goes_with, keys, loaded, page, pickers, reproduce, role, stability_view
+from sae.report.visible import visible
+from sae.ui import (
+    address,
+    card_examples,
+    goes_with,
+    keys,
+    loaded,
+    page,
+    pickers,
+    reproduce,
+    role,
+    run_layers,
+    stability_view,
+)
 from sae.ui.activation_panel import activation_panel
 from sae.ui.feature_table import neighbours
 from sae.ui.panel import table_panel
@@ -111,6 +124,8 @@ def _facts(run: RunFolder, line: pd.Series) -> None:
     if line["nearest_feature"] >= 0:
         near = int(line["nearest_feature"])
         words.append(f"nearest decoder direction {near:,} (cosine {line['max_decoder_cosine']:.2f})")
+    if by_layer := run_layers.line(loaded.features(run), int(line["feature"])):
+        words.append(by_layer)
     said = ", ".join(words)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"{said[:1].upper()}{said[1:]}.", width="stretch")
@@ -326,7 +341,7 @@ def _notes(run: RunFolder, feature: int, notes: Notes, note: FeatureNote) -> Non
     member = [name for name, members in lists.items() if feature in members]
     if not role.may_change():
         if note.note:
-            st.text(note.note)
+            st.text(visible(note.note))
         if member:
             st.caption(plain(f"On the lists {', '.join(member)}"))
         return

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import streamlit as st
 
 from sae.common.errors import UserError
+from sae.report.visible import visible as written_out
 from sae.ui import address
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def pick_choice(
     name: str,
     default: T | None = None,
     start: T | None = None,
-    format: Callable[[T], str] = str,
+    format: Callable[[T], str] = written_out,
     help: str | None = None,
     look: Look = "list",
     carry: bool = False,
@@ -80,7 +81,7 @@ def pick_many(
     *,
     name: str,
     default: Sequence[T] = (),
-    format: Callable[[T], str] = str,
+    format: Callable[[T], str] = written_out,
     help: str | None = None,
     placeholder: str | None = None,
 ) -> list[T]:
@@ -237,7 +238,7 @@ def run_titles(workspace: Workspace, experiment: ExperimentFolder | None) -> dic
         if table.empty:
             return {}
         alone = table[table["experiment"].isna()] if "experiment" in table else table
-        return dict(zip(alone["id"], alone["name"], strict=True))
+        return dict(zip(alone["id"], map(written_out, alone["name"]), strict=True))
     named = _given_names(workspace)
     varied = [name for name, values in experiment.factors.items() if len(values) > 1]
     shown = varied or list(experiment.factors)
@@ -252,7 +253,7 @@ def _given_names(workspace: Workspace) -> dict[str, str]:
     if table.empty:
         return {}
     renamed = table[table["name"] != table["id"]]
-    return dict(zip(renamed["id"], renamed["name"], strict=True))
+    return dict(zip(renamed["id"], map(written_out, renamed["name"]), strict=True))
 
 
 def factor_text(name: str, value: Any) -> str:

@@ -81,24 +81,24 @@ def _list(here: list[Finding]) -> None:
 
 def _one(findings: Findings, finding: Finding) -> None:
     with st.container(border=True, key="finding_card"):
-        st.markdown(f"**{plain(visible(finding.claim))}**")
-        st.caption(f"{finding.status.capitalize()}. By {plain(visible(finding.by))}, {finding.created[:10]}.")
+        st.markdown(f"**{plain(finding.claim)}**")
+        st.caption(f"{finding.status.capitalize()}. By {plain(finding.by)}, {finding.created[:10]}.")
         st.markdown("**Evidence**" if finding.evidence else "No evidence yet.")
         for one in finding.evidence:
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 if not one.inside or not link(one.link, _named(one.link)):
                     st.text(visible(one.link))  # elsewhere: shown, to be judged before it is followed
                 if one.note:
-                    st.caption(plain(visible(one.note)))
+                    st.caption(plain(one.note))
         if finding.objections:
             st.markdown("**Objections**")
         for said in finding.objections:
-            st.markdown(f"{plain(visible(said.text))} :gray[{plain(visible(said.by))}, {said.when[:10]}]")
+            st.markdown(f"{plain(said.text)} :gray[{plain(said.by)}, {said.when[:10]}]")
         if finding.signatures:
             st.markdown("**Signed**")
         for said in finding.signatures:
             before = "" if said.of == finding.wording else ", before it changed"
-            st.markdown(f"{plain(visible(said.by))} :gray[{said.when[:10]}{before}]")
+            st.markdown(f"{plain(said.by)} :gray[{said.when[:10]}{before}]")
         if role.may_change():
             _actions(findings, finding)
 

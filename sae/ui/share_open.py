@@ -70,14 +70,14 @@ def _run(workspace: Workspace, asked: str, upload: UploadedFile | None, path: st
 def _shown(workspace: Workspace, found: dict[str, Any], look: bool) -> None:
     added, here = len(found["added"]), len(found["here"])
     doing = "would be added" if look else "added"
-    st.markdown(f"**{plain(visible(found['title']))}**: {count(added)} {doing}, {count(here)} here already.")
+    st.markdown(f"**{plain(found['title'])}**: {count(added)} {doing}, {count(here)} here already.")
     for line in found["refused"]:
         st.warning(plain(line))
     for theirs, ours in found["renamed"].items():
         st.caption(f"{plain(theirs)} stands for something else here: theirs is called {plain(ours)}.")
     for need in found["needs"]:
         size = f" ({bytes_text(need['bytes'])})" if isinstance(need.get("bytes"), int) else ""
-        st.caption(f"Without the hidden states of {plain(visible(need.get('activations')))}{size}: ask who sent it.")
+        st.caption(f"Without the hidden states of {plain(need.get('activations'))}{size}: ask who sent it.")
     if found["differences"]:
         table = pd.DataFrame(found["differences"])
         for name in ("ours", "theirs"):

@@ -36,7 +36,7 @@ def ask() -> None:
         st.markdown("Whoever signed you in says that your e-mail address is not verified: it can't stand for you here.")
         _way_out()
     elif config.identity == "proxy":
-        st.markdown(f"The way to this workspace is {plain(config.public_address)}, where you are asked who you are.")
+        st.markdown(f"The way to this workspace is <{config.public_address}>, where you are asked who you are.")
     else:
         st.markdown("Sign in to see this workspace.")
         _way_in(config.identity)

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.capture.conventions import step_name
+from sae.report.visible import visible
 from sae.report.words import steps_of
 from sae.ui import address, example_filters, link, loaded, page, pickers, thought_data, thoughts_view
 from sae.ui.panel import toolbar
@@ -115,11 +116,11 @@ def _problem(shown: Shown, found: np.ndarray, place: int, line: pd.Series) -> No
                 "Next", key="problem_next", icon=":material/chevron_right:", icon_position="right", on_click=go,
                 args=(place + 1,), disabled=place + 1 >= len(found), type="tertiary",
             )  # fmt: skip
-        st.text(str(line.get("question", "")))
+        st.text(visible(line.get("question", "")))
     with right, st.container(gap="xxsmall", key="thought_answer"):
         steps = steps_of(line)
         st.caption(f"Reference: {len(steps)} {'step' if len(steps) == 1 else 'steps'}")
-        st.text("; ".join(steps) or "no steps are known")
+        st.text(visible("; ".join(steps)) or "no steps are known")
         answer(line.get("model_answer"), verdict(line), line.get("final_answer"), line.get("answer_log_prob"))
 
 

@@ -71,7 +71,7 @@ export default function (component) {
     box.append(head)
     const text = make("div", "text")
     for (const [piece, shade, title] of example.pieces) {
-      if (!shade) { text.append(document.createTextNode(piece)); continue }
+      if (!shade) { text.append(document.createTextNode(seen(piece))); continue }
       const mark = make("mark", title.startsWith("-") ? "below" : "", piece)
       mark.style.background = shade
       ink(mark)
@@ -90,9 +90,9 @@ export default function (component) {
       }
       box.append(chips)
     }
-    for (const [term, words] of example.lines) {
+    for (const [term, said] of example.lines) {
       const line = make("div", "line")
-      line.append(make("b", "", term), document.createTextNode(words))
+      line.append(make("b", "", term), document.createTextNode(seen(said)))
       box.append(line)
     }
     if (example.details.length) {

@@ -6,15 +6,23 @@ import re
 from datetime import datetime
 
 from sae.common.progress import seconds_text
+from sae.report.visible import visible
 
 __all__ = ["ago", "bytes_text", "count", "number", "plain", "plural", "seconds_text", "share"]
 
+# Where Markdown finds addresses in text, whatever is escaped: it looks again once it has read the escapes.
+_ADDRESSES = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~<>$:^=-])")
 
 
 def plain(text: object) -> str:
-    """`text` so that Streamlit's Markdown shows it as it stands: one line, no links, images, colours or formulas."""
-    return _MARKS.sub(r"\\\1", " ".join(str(text).split()))
+    """`text` so that Streamlit's Markdown shows it as it stands: one line, no links, images, colours or formulas.
+
+    Characters that turn or hide what stands beside them are written out (`visible`). An address gets a character
+    without width into its middle, so that it is no link.
+    """
+    shown = visible(" ".join(str(text).split()))
+    return _MARKS.sub(r"\\\1", _ADDRESSES.sub("\u200c", shown))
 
 
 def count(value: float) -> str:
