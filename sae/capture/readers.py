@@ -139,7 +139,7 @@ def _safetensors_entry(path: Path, key: str, entry: Any, room: int) -> tuple[str
     try:
         stored, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
         numbers = [*shape, begin, end]
-        if not all(type(number) is int and number >= 0 for number in numbers):
+        if not all(type(number) is int and number >= 0 for number in numbers) or not isinstance(stored, str):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path.name} describes its tensor {key!r} in a way that can't be read") from None

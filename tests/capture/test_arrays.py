@@ -100,6 +100,14 @@ def test_one_tensor_of_several_is_named(tmp_path: Path, x: np.ndarray) -> None:
     np.testing.assert_array_equal(import_activations(tmp_path / "y.safetensors", tmp_path / "y", name="y").array, x)
 
 
+@pytest.mark.parametrize("stored", [["F32"], {"F32": 1}, None, 5])
+def test_a_safetensors_type_that_is_no_word(tmp_path: Path, stored: object) -> None:
+    entry = {"acts": {"dtype": stored, "shape": [2, 2], "data_offsets": [0, 16]}}
+    header = json.dumps(entry).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(16))
+    _refused(tmp_path, tmp_path / "x.safetensors", "describes its tensor 'acts' in a way that can't be read")
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors", ".parquet"])
 def test_nan_and_inf_are_counted(tmp_path: Path, x: np.ndarray, suffix: str) -> None:
     x[17, 3], x[17, 4], x[40, 0] = np.nan, np.inf, -np.inf
