@@ -26,6 +26,11 @@ def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
             if len(line) > LONGEST_LINE:
                 raise UserError(f"{where} is longer than {LONGEST_LINE:,} bytes")
             try:
-                yield where, json.loads(line)
+                record = json.loads(line)
+                # Half a surrogate pair ("\ud800") passes as JSON but can be stored nowhere.
+                json.dumps(record, ensure_ascii=False).encode("utf-8")
+            except UnicodeError:
+                raise UserError(f"{where} holds half a character, which is no text") from None
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{where} is not JSON ({error})") from None
+            yield where, record
