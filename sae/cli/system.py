@@ -22,7 +22,7 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     one.set_defaults(run=demo)
 
     one = commands.add_parser(
-        "import", parents=[common], help="take in an SAE of this or another tool: docs/formats.md"
+        "import", parents=[common], help="take in an SAE of this or another tool: docs/howto/own-sae.md"
     )
     one.add_argument("path", type=Path, metavar="PATH", help="a folder, a .pt file, or saelens:RELEASE/ID")
     one.add_argument("--activations", required=True, metavar="NAME", help="what it is measured on")
