@@ -10,6 +10,7 @@ import numpy as np
 
 from sae.common.errors import UserError
 from sae.common.files import check_name, file_sha256
+from sae.common.json_lines import json_lines
 from sae.common.progress import Progress, Silent
 
 from .folder import Workplace, write_examples, write_rows
@@ -157,20 +158,12 @@ def _read_examples(path: Path, n_rows: int, source: Path) -> pd.DataFrame:
 
     records: list[dict[str, Any]] = []
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            for number, line in enumerate(file):
-                if not line.strip():
-                    continue
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise UserError(f"line {number} of {path.name} (counted from 0) is not a JSON object")
-                records.append(record)
+        for where, record in json_lines(path):
+            if not isinstance(record, dict):
+                raise UserError(f"{where} is not a JSON object")
+            records.append(record)
     except OSError as error:
         raise UserError(f"the examples {path} can't be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path.name} is not UTF-8 text") from None
-    except (json.JSONDecodeError, RecursionError):
-        raise UserError(f"line {number} of {path.name} (counted from 0) is not JSON") from None
     if len(records) != n_rows:
         raise UserError(
             f"{path.name} has {len(records):,} examples and {source.name} has {n_rows:,} rows: give a line for each row"

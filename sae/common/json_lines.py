@@ -30,7 +30,7 @@ def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
                 # Half a surrogate pair ("\ud800") passes as JSON but can be stored nowhere.
                 json.dumps(record, ensure_ascii=False).encode("utf-8")
             except UnicodeError:
-                raise UserError(f"{where} holds half a character, which is no text") from None
+                raise UserError(f"{where} is not UTF-8 text") from None
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{where} is not JSON ({error})") from None
             yield where, record

@@ -36,6 +36,7 @@ def check_parquet(path: Path, largest: int = LARGEST) -> None:
         total = 0
         with pq.ParquetFile(path, read_dictionary=texts) as file:
             for batch in file.iter_batches(batch_size=_ROWS):
+                batch.validate(full=True)  # texts are UTF-8, offsets lie inside
                 total += sum(_written_out(column) for column in batch.columns)
                 if total > largest:
                     raise UserError(f"{path.name} unpacks to more than the {largest:,} bytes that are read")

@@ -30,7 +30,7 @@ def test_a_users_table(tmp_path: Path) -> None:
         ('{"text": "a", "label": 1}\n{"text": " ", "label": 1}', "line 1 .* has no 'text'"),
         ('{"text": "a"}', "has no 'label'"),
         ("[1]", "has no 'text'"),
-        ('{"text": "a", "label": "\\ud800"}', "line 0 .* holds half a character"),
+        ('{"text": "a", "label": "\\ud800"}', "line 0 .* is not UTF-8 text"),
         ("", "holds no text"),
     ],
 )
