@@ -6,12 +6,9 @@ A Plotly heat map emits nothing when a cell is clicked; the squares that `sae.fi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import streamlit as st
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 
 def clicked(key: str) -> Any | None:
