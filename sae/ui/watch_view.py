@@ -91,7 +91,7 @@ def _watch_measurement(workspace: Workspace, experiment: ExperimentFolder, job: 
     titles = run_titles(workspace, workspace.experiment(str(experiment.source)))
     shown = runs[["id", "status", "error"]].assign(run=[titles.get(run, run) for run in runs["id"]])
     st.dataframe(
-        shown[["run", "status", "error"]], hide_index=True, key=f"measured_{experiment.name}",
+        shown[["run", "status", "error"]], hide_index=True, key=f"measured_{experiment.name}", placeholder="–",
         column_config={"run": "Run", "status": "State", "error": "What went wrong"},
     )  # fmt: skip
     if job is not None:
@@ -173,7 +173,8 @@ def _interesting(runs: Any) -> str | None:
 def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeName) -> None:
     line = runs[runs["id"] == run].iloc[0]
     folder = workspace.root / "runs" / run
-    with st.container(horizontal=True, vertical_alignment="center"):
+    head = st.container(horizontal=True, vertical_alignment="center")
+    with head:
         words = [str(line["status"]) if line["status"] != "cancelled" else "stopped"]
         if line["status"] == "running":
             words.append(f"{100 * line['fraction']:.0f} %")
@@ -185,9 +186,15 @@ def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeNa
         st.caption("Its curves appear with its first steps.")
         return
     from sae.ui.live_curves import live_curves
-    from sae.ui.panel import chart
+    from sae.ui.panel import chart, toolbar
 
-    chart(live_curves(history, theme), key="live_curves", alt=f"Learning curves of {name}", height=330)
+    figure = live_curves(history, theme)
+    if line["status"] != "running":  # while it trains, the curves are drawn anew every second
+        with head:
+            toolbar(
+                figure, history, key="live_curves_tools", title=f"Learning curves of {name}", filename=f"{run}-curves"
+            )
+    chart(figure, key="live_curves", alt=f"Learning curves of {name}", height=330)
 
 
 def _modified(path: Any) -> int:
