@@ -10,7 +10,7 @@ import streamlit as st
 from sae.capture.store import Activations
 from sae.common.errors import UserError
 from sae.experiments import MEASUREMENTS
-from sae.experiments.plan import SLICE_FACTORS, Kind, Plan, seed_values
+from sae.experiments.plan import LAYERS, SLICE_FACTORS, Kind, Plan, seed_values
 from sae.experiments.recipes import Recipe
 from sae.ui import address, define_form, empty, measure_form, page, role, settings_form, train_form, watch_view
 from sae.ui.commands import keep_uploads, run_command
@@ -53,15 +53,17 @@ def new_experiment() -> None:
         activations = pick_activations(workspace)
     if activations is None:
         return
+    several = train_form.several_layers(kind, address.get("architecture"))
     with first:
         piece = activations.slices[0]
         if not kind.over_slices:
             with st.container(horizontal=True, width="content"):
-                piece = pick_slice(activations)
+                piece = pick_slice(activations, all_layers=several)
         pick_device()
+    each = " in each slice" if kind.over_slices else " in each layer" if several else ""
     st.caption(
-        f"{kind.question} {len(piece.train_rows):,} training rows of {activations.d_in:,} dimensions"
-        f"{' in each slice' if kind.over_slices else ''}, {len(piece.validation_rows):,} held out."
+        f"{kind.question} {len(piece.train_rows):,} training rows of {activations.d_in:,} dimensions{each}, "
+        f"{len(piece.validation_rows):,} held out."
     )
     try:
         factors = pick_factors(kind, activations)
@@ -73,7 +75,7 @@ def new_experiment() -> None:
                 "kind": kind.name,
                 "name": name.strip(),
                 "activations": activations.name,
-                "layer": None if kind.over_slices else piece.layer,
+                "layer": None if kind.over_slices or several else piece.layer,
                 "position": None if kind.over_slices else piece.position,
                 "factors": factors,
                 "settings": changed,
@@ -99,6 +101,10 @@ def pick_factors(kind: Kind, activations: Activations) -> dict[str, list[Any]]:
                 with st.container(width=280):
                     chosen = pick_many(title, here, name=f"{factor.name}s", placeholder="all")
                 found[factor.name] = [value for value in here if value in chosen] or here
+            elif factor.name == LAYERS:
+                sets = list(dict.fromkeys([*factor.default, *train_form.layer_sets(activations)]))
+                with st.container(width=280):
+                    found[LAYERS] = pick_many(title, sets, name=LAYERS, default=factor.default or sets)
             elif recipes := kind.recipes.get(factor.name):
                 with st.container(width=280 if len(factor.default) == 1 else "stretch"):
                     found[factor.name] = pick_many(
@@ -222,17 +228,17 @@ def load() -> None:
         ".pt file. It is measured on the activations you choose and then opens like any run."
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width=300):
+        with st.container(width=200):
             activations = pick_activations(workspace, "Measured on")
         if activations is None:
             return
         piece = pick_slice(activations)
-        with st.container(width=200):
+        with st.container(width=190):
             k = pick_text("K, if the file doesn't say it", name="load_k")
         written = {}
         if len(activations.slices) > 1:
             for flag, part in (("--target-layer", "layer"), ("--target-position", "position")):
-                with st.container(width=200):
+                with st.container(width=140):
                     help_ = f"Of a transcoder: the {part} that it reconstructs. Empty: the one that it reads."
                     written[flag] = (pick_text(f"Writes {part}", name=f"load_target_{part}", help=help_), part)
     left, right = st.columns(2, gap="medium")

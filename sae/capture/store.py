@@ -177,11 +177,16 @@ class Slice:
         return other
 
     @property
+    def layer_words(self) -> str:
+        """`layer 9`; empty where rows are of none."""
+        return "" if self.layer is None else f"layer {self.layer}"
+
+    @property
     def title(self) -> str:
         """For people: `layer 9`, `layer 14, position 3`, `layer 2, position 3 (z3)` for a thought, `all rows`."""
         if self.activations.is_thoughts and self.layer is not None and self.position is not None:
             return conventions.slice_title(self.layer, self.position)
-        words = [f"layer {self.layer}"] if self.layer is not None else []
+        words = [self.layer_words] if self.layer_words else []
         words += [f"position {self.position}"] if self.position is not None else []
         return ", ".join(words) or "all rows"
 

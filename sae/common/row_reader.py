@@ -81,6 +81,7 @@ class SideBySide:
         self.arrays = list(arrays)
         first = self.arrays[0]
         self.dtype, self.shape = first.dtype, (len(first), sum(array.shape[1] for array in arrays))
+        self.ndim = 2
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -111,6 +112,11 @@ class JoinedReader(RowReader):
         return out
 
 
+def reader_of(x: np.ndarray | SideBySide) -> RowReader:
+    """The reader that suits rows x [n, d_in]."""
+    return JoinedReader([RowReader(array) for array in x.arrays]) if isinstance(x, SideBySide) else RowReader(x)
+
+
 class RowBlocks:
     """Some rows of an array as float32 tensors on a device, `BLOCK` at a time, as often as they are gone over.
 
@@ -120,7 +126,7 @@ class RowBlocks:
     """
 
     def __init__(self, x: np.ndarray | RowReader, numbers: np.ndarray | None = None, device: str = "cpu") -> None:
-        self._reader = x if isinstance(x, RowReader) else RowReader(x)
+        self._reader = x if isinstance(x, RowReader) else reader_of(x)
         self.numbers = np.arange(len(self._reader.x)) if numbers is None else numbers
         self.device = device
         self.shape = (len(self.numbers), self._reader.x.shape[1])

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sae.common.precision import exact
-from sae.common.row_reader import RowReader
+from sae.common.row_reader import RowReader, reader_of
 from sae.evaluation.bootstrap import drawn_weights, interval
 from sae.evaluation.entries import Entries
 
@@ -87,7 +87,7 @@ def encode_rows(
     model = model.to(device)
     mean = torch.as_tensor(train_mean, dtype=torch.float64)
     given = x.numpy(force=True) if isinstance(x, torch.Tensor) else x
-    reader = given if isinstance(given, RowReader) else RowReader(given)
+    reader = given if isinstance(given, RowReader) else reader_of(given)
     n = len(reader.x)
     errors = RowErrors(*(np.empty(n) for _ in RowErrors._fields))
     indptr = np.zeros(n + 1, np.int64)

@@ -21,7 +21,7 @@ from sae.experiments.patching import PATCHING
 from sae.experiments.plan import Kind
 from sae.experiments.scaling import SCALING, STABILITY
 from sae.experiments.scr import SCR
-from sae.experiments.slices_and_depth import DEPTH, TRANSCODERS
+from sae.experiments.slices_and_depth import CROSSCODERS, DEPTH, TRANSCODERS
 from sae.experiments.sparse_probing import SPARSE_PROBING
 from sae.experiments.specificity import SPECIFICITY
 from sae.experiments.topk_grid import TOPK_GRID
@@ -42,6 +42,7 @@ KINDS: dict[str, Kind] = {
         TOPK_VS_L1,
         L1_SENSITIVITY,
         TRANSCODERS,
+        CROSSCODERS,
         DEPTH,
     )
 }

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from sae.capture.several_layers import SeveralLayers
 from sae.capture.statistics import NEAR_CONSTANT
 from sae.common.errors import UserError
-from sae.common.row_reader import JoinedReader, RowBlocks, RowReader
+from sae.common.row_reader import JoinedReader, RowBlocks, RowReader, reader_of
 from sae.evaluation.baselines import Baselines
 from sae.evaluation.pair_baselines import PairBaselines
 from sae.experiments.targets import target_slice
+from sae.training.evened import Evened
 from sae.training.rows import Moments, ResidentRows, Rows, joined_moments, moments_of
+from sae.training.start import principal_directions
 from sae.training.streamed_rows import StreamedRows, chunk_rows_for
 from sae.training.training import VALIDATION_ROWS
 
@@ -42,8 +46,10 @@ class Data:
         train = self.splits["train"]
         if len(train) < 2:
             raise UserError(f"{piece.title} of {piece.activations.name!r} has fewer than two training rows")
-        self.reader = RowReader(piece.x)
-        self.moments = moments_of(RowBlocks(self.reader, train))
+        self.reader = reader_of(piece.x)
+        pieces = piece.parts if isinstance(piece, SeveralLayers) else (piece,)
+        parts = [moments_of(RowBlocks(part.x, train)) for part in pieces]
+        self.moments = joined_moments(parts) if isinstance(piece, SeveralLayers) else parts[0]
         self.train_mean = self.moments.mean.numpy()
         self.facts = _facts(self.moments)
         self.baselines = Baselines(self.reader, self.splits, device)
@@ -86,7 +92,14 @@ class Data:
     def principal(self, configs: Iterable[TrainingConfig]) -> Tensor | None:
         """Principal directions, if a run starts from them."""
         starts = [getattr(config, "decoder_init", "") for config in configs]
-        return self.baselines.pca.components if "data" in starts else None
+        if "data" not in starts:
+            return None
+        return self._evened_principal if self.moments.parts else self.baselines.pca.components
+
+    @cached_property
+    def _evened_principal(self) -> Tensor:
+        """Of several layers brought to one spread, as a crosscoder in training sees them."""
+        return principal_directions(Evened(self.rows(self.chunk_rows)))
 
     def _read(self, target: Target | None) -> RowReader:
         return JoinedReader([self.reader, target.reader]) if target else self.reader
@@ -113,7 +126,7 @@ class Target:
 
     def __init__(self, data: Data, piece: Slice) -> None:
         self.slice = piece
-        self.reader = RowReader(piece.x)
+        self.reader = reader_of(piece.x)
         self.moments = moments_of(RowBlocks(self.reader, data.splits["train"]))
         self.train_mean = self.moments.mean.numpy()
         self.facts = _facts(self.moments)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from sae.common.errors import UserError
-from sae.experiments.plan import SLICE_FACTORS, Factor, Kind, Spec, resolve
+from sae.experiments.plan import LAYERS, SLICE_FACTORS, Factor, Kind, Spec, resolve
 from sae.experiments.recipes import Recipe
 
 SUFFIXES = (".yaml", ".yml")
@@ -142,7 +142,7 @@ def _factors(definition: dict[str, Any], recipes: dict[str, dict[str, Recipe]]) 
             raise UserError(f"{where}: {name!r} stands twice")
         if not isinstance(default, list) or not all(_plain(value) for value in default):
             raise UserError(f"{where} ({name}): default must be a list of numbers and words")
-        if not default and name not in SLICE_FACTORS:
+        if not default and name not in (*SLICE_FACTORS, LAYERS):
             raise UserError(f"{where} ({name}): default is an empty list")
         if name in recipes and (strange := [value for value in default if value not in recipes[name]]):
             raise UserError(f"{where} ({name}): {strange[0]!r} is none of its recipes")

@@ -16,12 +16,14 @@ from sae.common.errors import UserError
 from sae.common.memory import free_memory
 from sae.common.progress import Progress
 from sae.evaluation.binary_codes import binary_metrics, row_figures
+from sae.evaluation.by_layer import layer_metrics
 from sae.evaluation.reconstruction import Codes, encode_rows, ev_interval, split_metrics
 from sae.evaluation.redundancy import redundancy
 from sae.experiments.data import Data, Target
 from sae.experiments.plan import Plan, RunPlan
 from sae.models.base import SAE
 from sae.models.binary import Binary
+from sae.models.crosscoder import Crosscoder
 from sae.training.data_parallel import lead
 from sae.training.group import build, groups, is_plain_topk
 from sae.training.loop import step_through
@@ -73,7 +75,7 @@ def execute(plan: Plan, open_slice: Callable[[RunPlan], Data], store: Store, pro
     """
     total = len(plan.runs)
     finished = 0
-    for _, following in itertools.groupby(plan.runs, key=lambda run: (run.layer, run.position)):
+    for _, following in itertools.groupby(plan.runs, key=lambda run: run.place_key):
         runs = list(following)
         wanted = [run for run in runs if not store.done(run.id)]
         finished += len(runs) - len(wanted)
@@ -253,6 +255,9 @@ def measure(
     reader = target.reader if target else None
     codes, errors = encode_rows(model, data.reader, written.train_mean, data.device, folder=folder, target=reader)
     metrics = split_metrics(codes, errors, data.splits, model.d_in, model.d_sae)
+    if isinstance(model, Crosscoder):
+        by_layer = layer_metrics(model, data.reader, codes, data.train_mean, model.layers, data.splits)
+        metrics = {name: found | by_layer[name] for name, found in metrics.items()}
     if isinstance(model, Binary):
         _add_binary_metrics(metrics, model, codes, data)
     if with_redundancy:

@@ -57,6 +57,11 @@ class Measurement:
                 f"{self.name} needs reconstructions of the rows that are read: run {case.run} is a transcoder, which "
                 "writes others"
             )
+        if not self.of_codes and case.model.several_layers:
+            raise UserError(
+                f"{self.name} needs an SAE of one layer's states: run {case.run} is a crosscoder, which reads several "
+                "layers at once"
+            )
         module, _, name = self.measure.partition(":")
         measure: Callable[[Case, dict[str, Any], Progress], Measured] = getattr(import_module(module), name)
         return measure(case, settings, progress)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,8 @@ from sae.training.mechanisms_config import OFF
 MAX_RUNS = 20_000
 #: Factors that say which slice a run is trained on. Their default is all that the activations hold.
 SLICE_FACTORS = ("layer", "position")
+#: The factor that says which layers a crosscoder reads; without values it stands for each by itself, and all at once.
+LAYERS = "layers"
 _RESAMPLING = {"resampling": False, "resampling_steps": 0}
 #: Settings that came after the first runs, at the value that those runs had: at it they don't change a run's name.
 LATER_SETTINGS = {"precision": "float32", "chunk_rows": 0, "multi_topk": False, **_RESAMPLING, **OFF}
@@ -107,6 +110,17 @@ class RunPlan:
     layer: int | None = None
     position: int | None = None
 
+    @property
+    def place(self) -> dict[str, Any]:
+        """What it reads, as `sae.capture.run_rows.rows_read` takes it."""
+        layers = self.config.layers_read
+        return {"layer": self.layer, "position": self.position, **({LAYERS: list(layers)} if layers else {})}
+
+    @property
+    def place_key(self) -> tuple[Any, ...]:
+        """The same for all runs that read the same rows."""
+        return self.layer, self.position, self.config.layers_read
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -138,6 +152,18 @@ def over_all_slices(kind: Kind, spec: Spec, slices: Sequence[tuple[int | None, i
         if pair not in there:
             raise UserError(f"{spec.activations!r} has no layer {pair[0]} with position {pair[1]}: take others")
     return replace(spec, factors={**factors, **{k: v for k, v in spec.factors.items() if k not in factors}})
+
+
+def over_all_layers(kind: Kind, spec: Spec, layers: Callable[[], Sequence[int]]) -> Spec:
+    """`spec` with the sets of layers, where a kind varies them and neither it nor the spec says which: each layer by
+    itself, and all.
+
+    Args:
+        layers: what the activations hold.
+    """
+    if spec.factors.get(LAYERS) or not any(factor.name == LAYERS and not factor.default for factor in kind.factors):
+        return spec
+    return replace(spec, factors={LAYERS: [*map(str, layers()), "all"], **spec.factors})
 
 
 def resolve(kind: Kind, spec: Spec) -> Plan:
@@ -215,7 +241,7 @@ def _run_id(kind: Kind, spec: Spec, cell: dict[str, Any], config: TrainingConfig
     short = {"d_sae": "d", "seed": "s", "layer": "L", "position": "P", "alpha": "a", "rounding": ""}
     short |= dict.fromkeys(kind.recipes, "")
     short |= {"reconstruction_objective": "r-", "sparsity_objective": "p-"}
-    words = [f"{short.get(name, name)}{value}" for name, value in cell.items()]
+    words = [re.sub(r"[^\w.-]", "_", f"{short.get(name, name)}{value}") for name, value in cell.items()]
     return "-".join([*words, digest])[:80]
 
 

@@ -1,6 +1,8 @@
-"""What a slice says of another, and what depth brings: the two architectures that have an experiment of their own."""
+"""What a slice says of another, what layers have in common, and what depth brings: architectures with an experiment of
+their own.
+"""
 
-from sae.experiments.plan import Factor, Kind
+from sae.experiments.plan import LAYERS, Factor, Kind
 
 _SIZES = (
     Factor("d_sae", (512,), "dictionary size (features)"),
@@ -17,6 +19,15 @@ TRANSCODERS = Kind(
     baseline={"skip": False},
     known="The slice is what is read; the settings target_layer and target_position say what is written. Explained "
     "variance is of that, and each run has the mean, the identity and a linear map beside it.",
+)
+CROSSCODERS = Kind(
+    name="crosscoders",
+    title="Several layers at once",
+    question="Does one dictionary of several layers explain each of them as well as a dictionary of its own?",
+    factors=(Factor(LAYERS, (), "layers that are read at once"), *_SIZES),
+    settings={"architecture": "crosscoder"},
+    known="Without layers named: each layer of the activations by itself, and all at once. By itself a layer's "
+    "crosscoder is a TopK. Each run has the explained variance of every layer that it reads.",
 )
 DEPTH = Kind(
     name="deeper",

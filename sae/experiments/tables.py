@@ -52,6 +52,8 @@ def captured(case: Case, name: str, pooling: str, context: int, progress: Progre
     from sae.problems.labelled_texts import load_labelled
 
     manifest, layer = case.activations.manifest, case.slice.layer
+    if case.model.several_layers:
+        raise UserError("texts of a table are read at one layer, and a crosscoder reads several: leave table empty")
     how = manifest.get("positions")
     if how not in ("last", "all", "pooled"):
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,6 +70,7 @@ THEMES = {
 METRICS = {
     "ev_total": ("Explained variance", "ev"),
     "ev_flat": ("Explained variance, flat (the report's)", "ev"),
+    "ev_layers": ("Explained variance, mean over layers", "ev"),
     "mse": ("Mean squared error per element", "number"),
     "l0": ("Active features per row (L0)", "number"),
     "l0_sd": ("Standard deviation of L0 over rows", "number"),
@@ -164,6 +166,7 @@ METRICS = {
     "kl": ("KL of the answer (nats per token)", "number"),
     "kl_recovered": ("KL recovered, against the mean", "ev"),
 }
+_OF_LAYER = re.compile(r"ev_layer_(\d+)")  # of a crosscoder
 _SPLIT_PREFIXES = {"validation_": "validation", "train_": "train"}
 
 
@@ -181,6 +184,8 @@ def metric_title(name: str) -> str:
     for prefix, split in _SPLIT_PREFIXES.items():
         if name.startswith(prefix) and name.removeprefix(prefix) in METRICS:
             return f"{METRICS[name.removeprefix(prefix)][0]}, {split}"
+    if layer := _OF_LAYER.fullmatch(name):
+        return f"Explained variance, layer {layer[1]}"
     words = name.replace("_", " ").strip()
     return words[:1].upper() + words[1:]
 
@@ -190,7 +195,7 @@ def metric_kind(name: str) -> str:
     for prefix in ("", *_SPLIT_PREFIXES):
         if name.startswith(prefix) and name.removeprefix(prefix) in METRICS:
             return METRICS[name.removeprefix(prefix)][1]
-    return "number"
+    return "ev" if _OF_LAYER.fullmatch(name) else "number"
 
 
 def number_text(value: Any, kind: str = "number", signed: bool = False) -> str:

@@ -69,6 +69,7 @@ _HELD: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
 }
 _KNOWN = tuple(dict.fromkeys(kind for held in _HELD.values() for kind in held))
 _OURS_ALONE = {
+    "crosscoder": "it reads and writes several layers at once, which no other tool's SAE does",
     "deep-topk": "the further layers of its encoder or decoder have no place in another tool",
     "binary": "a code of bits through a sigmoid is no architecture of another tool",
 }

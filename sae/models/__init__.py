@@ -21,6 +21,7 @@ ARCHITECTURES = {
     "jumprelu": "sae.models.jumprelu:JumpReLU",
     "gated": "sae.models.gated:Gated",
     "transcoder": "sae.models.transcoder:Transcoder",
+    "crosscoder": "sae.models.crosscoder:Crosscoder",
     "deep-topk": "sae.models.deep:DeepTopK",
 }
 

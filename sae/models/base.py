@@ -41,6 +41,8 @@ class SAE(nn.Module):
     shared: ClassVar[tuple[str, ...]] = ()
     #: whether it reconstructs other rows than it reads
     transcodes: ClassVar[bool] = False
+    #: whether its rows are those of several layers, side by side
+    several_layers: ClassVar[bool] = False
 
     def __init__(self, d_in: int, d_sae: int, inhibition: dict[str, Any] | None = None) -> None:
         super().__init__()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from sae.capture.run_rows import place_words
 from sae.common.errors import UserError
 from sae.figures.style import number_text
 from sae.report import features as cards
@@ -49,10 +50,9 @@ def _facts(run: RunFolder) -> list[tuple[str, str]]:
     model, data = run.config["model"], run.config["data"]
     split = "validation" if "validation" in run.metrics else next(iter(run.metrics))
     metrics = run.metrics[split]
-    place = [f"{name} {data[name]}" for name in ("layer", "position") if data.get(name) is not None]
     facts = [
         ("Architecture", f"{model['architecture']}, {model['d_in']:,} to {model['d_sae']:,}"),
-        ("Trained on", ", ".join([data["activations"], *place])),
+        ("Trained on", ", ".join([data["activations"], *place_words(data)])),
         (f"Explained variance, {split}", number_text(metrics["ev_total"], "ev")),
         (f"Dead features, {split}", number_text(metrics["dead"], "share")),
         ("Active per row (L0)", number_text(metrics["l0"], "decimal")),

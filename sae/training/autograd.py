@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sae.models.base import SAE
 from sae.training.config import TrainingConfig
-from sae.training.rows import Rows
+from sae.training.rows import Sampled
 from sae.training.stability import Stability
 from sae.training.trainer import BETA1, BETA2, EPSILON, Trainer
 
@@ -30,7 +30,7 @@ class AutogradTrainer(Trainer):
         clip_norm: largest norm of the gradient; 0 does not clip.
     """
 
-    def __init__(self, config: TrainingConfig, rows: Rows, model: SAE, clip_norm: float = 0.0) -> None:
+    def __init__(self, config: TrainingConfig, rows: Sampled, model: SAE, clip_norm: float = 0.0) -> None:
         super().__init__([config], rows)
         self.model = model.to(self.device)
         self._clip = clip_norm or float("inf")

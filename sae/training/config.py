@@ -24,6 +24,7 @@ CONFIGS = {
     "batchtopk": "sae.training.batchtopk_config:BatchTopKConfig",
     "matryoshka-batchtopk": "sae.training.batchtopk_config:MatryoshkaBatchTopKConfig",
     "transcoder": "sae.training.transcoder_config:TranscoderConfig",
+    "crosscoder": "sae.training.crosscoder_config:CrosscoderConfig",
     "deep-topk": "sae.training.deep_config:DeepTopKConfig",
 }
 
@@ -38,11 +39,13 @@ class TrainingConfig:
     }
     #: whether `input_scaling` also takes the mean off
     centred: ClassVar[bool] = True
+    #: whether a run reads several layers at once (`layers_read`) and not one slice
+    several_layers: ClassVar[bool] = False
 
     architecture: str = ""
     """`topk`, `binary`, `standard` (ReLU with L1), `matryoshka` (nested TopK), `panneal` (ReLU, the penalty annealed),
     `gated`, `jumprelu`, `batchtopk`, `matryoshka-batchtopk` (nested BatchTopK), `transcoder` (TopK from one slice to
-    another) or `deep-topk` (TopK with more layers)."""
+    another), `crosscoder` (TopK over several layers at once) or `deep-topk` (TopK with more layers)."""
     d_sae: int = 512
     """Number of features."""
     k: int = 20
@@ -100,6 +103,12 @@ class TrainingConfig:
         """
         return None
 
+    @property
+    def layers_read(self) -> tuple[int, ...] | None:
+        """The layers that a run reads at once, side by side; None where it reads one slice, or where the activations
+        are still to say which."""
+        return None
+
     def model(self) -> dict[str, Any]:
         """What that is built with, beside `d_in`."""
         raise NotImplementedError
@@ -120,7 +129,8 @@ def from_settings(settings: dict[str, Any]) -> Any:
         UserError: for an unknown name or a value of the wrong kind, naming both.
     """
     config = config_class(settings.get("architecture", "topk"))
-    kinds = {field.name: get_type_hints(config)[field.name] for field in dataclasses.fields(config)}
+    hints = get_type_hints(config)
+    kinds = {field.name: hints[field.name] for field in dataclasses.fields(config)}
     unknown = sorted(set(settings) - set(kinds))
     if unknown:
         raise UserError(

@@ -27,6 +27,7 @@ TRAINERS = {
     "batchtopk": "sae.training.batchtopk:BatchTopKTrainer",
     "matryoshka-batchtopk": "sae.training.batchtopk:MatryoshkaBatchTopKTrainer",
     "transcoder": "sae.training.transcoder:TranscoderTrainer",
+    "crosscoder": "sae.training.crosscoder:CrosscoderTrainer",
     "deep-topk": "sae.training.deep:DeepTopKTrainer",
 }
 

@@ -23,7 +23,7 @@ from sae.objectives.tau import Tau
 from sae.training.autograd import AutogradTrainer, Outcome
 from sae.training.lengths import FRACTION, NEIGHBOURHOOD, PRUNE, REALLOCATION, lengths
 from sae.training.mechanisms_config import MechanismsConfig
-from sae.training.rows import Rows
+from sae.training.rows import Sampled
 
 STABILITY_WINDOW = 100  # steps between sets of pairs that are compared, or a fifth of a shorter run
 
@@ -38,7 +38,7 @@ class MechanismsTrainer(AutogradTrainer):
         UserError: for mechanisms on a device without float64.
     """
 
-    def __init__(self, config: MechanismsConfig, rows: Rows, model: SAE, clip_norm: float = 0.0) -> None:
+    def __init__(self, config: MechanismsConfig, rows: Sampled, model: SAE, clip_norm: float = 0.0) -> None:
         super().__init__(config, rows, model, clip_norm)
         self.settings = config
         inhibition = model.inhibition

@@ -24,8 +24,8 @@ class Moments(NamedTuple):
     """Of each slice, where rows of several stand side by side."""
 
 
-class Rows(Protocol):
-    """Training rows, wherever they are: `ResidentRows` or `sae.training.streamed_rows.StreamedRows`."""
+class Sampled(Protocol):
+    """Training rows, as what starts from them needs them: `Rows`, or rows that are read off some."""
 
     n: int
     d_in: int
@@ -43,6 +43,10 @@ class Rows(Protocol):
     def blocks(self, most: int | None = None) -> Iterator[Tensor]:
         """All rows in order, some thousands at a time, on the device; or about `most` of them, evenly spread."""
         ...
+
+
+class Rows(Sampled, Protocol):
+    """Training rows, wherever they are: `ResidentRows` or `sae.training.streamed_rows.StreamedRows`."""
 
     def sections(self, seed: int, epoch: int, size: int, first: int = 0) -> Iterator[Section]:
         """The batches of one epoch from number `first` on, by what is in memory together.

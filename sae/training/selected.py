@@ -12,7 +12,7 @@ from sae.objectives.auxk import auxk
 from sae.training.autograd import Outcome
 from sae.training.kernels.sparse_products import decoded
 from sae.training.mechanisms import MechanismsTrainer
-from sae.training.rows import Rows
+from sae.training.rows import Sampled
 from sae.training.topk_config import SelectedConfig
 
 MULTI_WIDER, MULTI_WEIGHT = 4, 1 / 8  # of multi-TopK (Gao et al. 2024, appendix)
@@ -23,7 +23,7 @@ class SelectedTrainer(MechanismsTrainer):
 
     model: TopK | BatchTopK
 
-    def __init__(self, config: SelectedConfig, rows: Rows, model: SAE) -> None:
+    def __init__(self, config: SelectedConfig, rows: Sampled, model: SAE) -> None:
         super().__init__(config, rows, model)
         self.selected = config
         self.unit = self.variance if config.loss == "normalised" else 1.0

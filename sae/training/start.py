@@ -11,7 +11,7 @@ from torch import Tensor
 from sae.common.precision import exact
 from sae.models.topk import TopK
 from sae.training.config import TrainingConfig
-from sae.training.rows import Rows
+from sae.training.rows import Sampled
 from sae.training.topk_config import TopKConfig
 
 FIT_ROWS = 2048  # training rows that the encoder's scale is fitted on
@@ -34,7 +34,7 @@ class Side(NamedTuple):
     centred_norm: float
 
 
-def side(rows: Rows, number: int) -> Side:
+def side(rows: Sampled, number: int) -> Side:
     part = rows.moments.parts[number]
     return Side(part.mean.float().to(rows.device), part.centred_norm)
 
@@ -52,7 +52,7 @@ def scaling(config: TrainingConfig, rows: Centred) -> tuple[Tensor, float]:
     return torch.zeros_like(rows.mean), 1 / norm if norm > 0 else 1.0
 
 
-def initial_model(config: TopKConfig, rows: Rows, principal: Tensor | None = None) -> TopK:
+def initial_model(config: TopKConfig, rows: Sampled, principal: Tensor | None = None) -> TopK:
     """A TopK with the initial weights that `config` asks for, on the CPU, for rows as training sees them.
 
     Args:
@@ -92,7 +92,7 @@ def initial_model(config: TopKConfig, rows: Rows, principal: Tensor | None = Non
     return model
 
 
-def data_directions(config: TopKConfig, rows: Rows, principal: Tensor | None, generator: torch.Generator) -> Tensor:
+def data_directions(config: TopKConfig, rows: Sampled, principal: Tensor | None, generator: torch.Generator) -> Tensor:
     """Directions that the data has, [d_sae, d_in]: a dictionary of random directions is won by a few features, and the
     others never learn.
 
@@ -112,7 +112,7 @@ def data_directions(config: TopKConfig, rows: Rows, principal: Tensor | None, ge
     return torch.cat([kept.T, -kept.T, drawn])
 
 
-def drawn_rows(rows: Rows, wanted: int, generator: torch.Generator) -> Tensor:
+def drawn_rows(rows: Sampled, wanted: int, generator: torch.Generator) -> Tensor:
     """Random training rows less their mean, [wanted, d_in]; where there are not so many, the rest are sums of two."""
     mean = rows.mean.cpu()
     drawn = rows.take(torch.randperm(rows.n, generator=generator)[:wanted]) - mean
@@ -122,7 +122,7 @@ def drawn_rows(rows: Rows, wanted: int, generator: torch.Generator) -> Tensor:
     return drawn
 
 
-def principal_directions(rows: Rows) -> Tensor:
+def principal_directions(rows: Sampled) -> Tensor:
     """Eigenvectors of the covariance of the rows (at most 65,536 of them), [d_in, d_in], columns by falling variance,
     float64.
     """

@@ -10,7 +10,7 @@ from sae.models.batchtopk import BatchTopK
 from sae.models.topk import TopK
 from sae.training.kernels.sparse_products import encoded
 from sae.training.raw_rows import to_raw_rows
-from sae.training.rows import Rows
+from sae.training.rows import Sampled
 from sae.training.selected import SelectedTrainer
 from sae.training.start import initial_model
 from sae.training.topk_config import TopKConfig
@@ -23,7 +23,7 @@ class TopKAutogradTrainer(SelectedTrainer):
         principal: see `sae.training.start.initial_model`.
     """
 
-    def __init__(self, config: TopKConfig, rows: Rows, principal: Tensor | None = None) -> None:
+    def __init__(self, config: TopKConfig, rows: Sampled, principal: Tensor | None = None) -> None:
         start = initial_model(config, rows, principal)
         model = self.empty_model(config, rows.d_in)
         model.load_state_dict(start.state_dict(), strict=False)  # what else it has, it begins with

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sae.models.base import SAE
 from sae.training.config import TrainingConfig
-from sae.training.rows import Rows
+from sae.training.rows import Sampled
 from sae.training.start import Centred, scaling
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, of every run
@@ -28,7 +28,7 @@ class Trainer:
         rows: training rows, on the device to train on.
     """
 
-    def __init__(self, configs: Sequence[TrainingConfig], rows: Rows) -> None:
+    def __init__(self, configs: Sequence[TrainingConfig], rows: Sampled) -> None:
         self.configs = tuple(configs)
         self.common = self.configs[0]  # for what all members have in common
         self.device = rows.device
@@ -61,7 +61,7 @@ class Trainer:
         """Figures of the whole training, kept with the metrics of the run."""
         return {}
 
-    def target(self, rows: Rows) -> Centred:
+    def target(self, rows: Sampled) -> Centred:
         """Of what is reconstructed; a subclass may see more in its rows than that."""
         return rows
 

@@ -13,7 +13,7 @@ from sae.models.base import SAE
 from sae.models.transcoder import Transcoder
 from sae.training.autograd import Outcome
 from sae.training.kernels.sparse_products import encoded
-from sae.training.rows import Rows
+from sae.training.rows import Rows, Sampled
 from sae.training.selected import SelectedTrainer
 from sae.training.start import FIT_ROWS, Centred, drawn_rows, scaling, side, unit_rows
 from sae.training.transcoder_config import TranscoderConfig
@@ -29,7 +29,7 @@ class TranscoderTrainer(SelectedTrainer):
         self._width = rows.d_in // 2
         self._read_shift, self._read_scale = scaling(config, side(rows, 0))
 
-    def target(self, rows: Rows) -> Centred:
+    def target(self, rows: Sampled) -> Centred:
         return side(rows, 1)
 
     def wanted(self, x: Tensor) -> Tensor:

@@ -57,7 +57,8 @@ def pick_rows(run: RunFolder) -> np.ndarray | None:
 
 def thoughts_link(run: RunFolder, feature: int) -> None:
     """The way to one feature over layers and steps of thinking, where its rows are such steps."""
-    if run.config.get("experiment") and run.config["data"].get("position") is not None:
+    data = run.config["data"]
+    if run.config.get("experiment") and None not in (data.get("layer"), data.get("position")):
         with page.errors_shown("reading the activations"):
             if is_thoughts(loaded.slice_of(run).activations.manifest):
                 empty.link("thoughts", "Over thoughts", view="feature", run=run.id, feature=feature)
@@ -67,7 +68,7 @@ def row_note(piece: Slice) -> str:
     """What one row of a slice is whose examples have one row each, and what must be said of the model."""
     manifest = piece.activations.manifest
     if is_thoughts(manifest) and piece.position is not None:
-        where = f"layer {piece.layer}, step {piece.position} ({step_name(piece.position)})"
+        where = f"{piece.layer_words}, step {piece.position} ({step_name(piece.position)})"
         said = (
             f"One row an example: the hidden state at {where}, whose chip is marked. A chip is what its step reads as."
         )

@@ -62,7 +62,7 @@ def _same_slice(pair: tuple[RunFolder, RunFolder]) -> bool:
 
 def _in_common(pair: tuple[RunFolder, RunFolder], features: tuple[int, int], found: Matching, shared: bool) -> str:
     words = []
-    W = [loaded.weights(run)["W_dec"] for run in pair]
+    W = [loaded.directions(run) for run in pair]
     if W[0].shape[1] == W[1].shape[1] and why_not(page.workspace(), *pair)["cosine"] is None:
         a, b = (side[j].astype(np.float64) for side, j in zip(W, features, strict=True))
         words.append(f"decoder cosine **{number(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)))}**")

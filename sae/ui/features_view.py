@@ -211,7 +211,7 @@ def _map(
 
 
 def _map_python(place: loaded.Place) -> str:
-    made = 'decoder_map(run.weights["W_dec"], ~run.features["dead"].to_numpy(bool)'
+    made = 'decoder_map(run.directions, ~run.features["dead"].to_numpy(bool)'
     table = f"table = run.map  # kept; made by {made})" if place.final else f'table, how = {made}, method="pca")'
     return (
         "from sae.analysis.maps import decoder_map\nfrom sae.figures.map import feature_map\n\n"

@@ -27,6 +27,11 @@ METRICS: dict[str, tuple[str, str]] = {
         r"$$EV_{flat} = 1 - \frac{Var(x - \hat x)}{Var(x)}$$ over all elements at once."
         "\n\nA mean predictor scores above 0 here: read it beside the baselines.",
     ),
+    "ev_layers": (
+        "Of a crosscoder: the explained variance of each layer's rows by themselves, the mean of that over layers.",
+        r"$$\frac{1}{L} \sum_l EV_{total}(x_l, \hat x_l)$$ The explained variance of all layers together counts each "
+        "by its spread.",
+    ),
     "dead": (
         "Features that are never active on the rows of the split.",
         r"$$dead = \frac{1}{d_{sae}} \left|\{j : f_{ij} = 0 \text{ for all rows } i\}\right|$$",

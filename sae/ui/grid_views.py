@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.capture.run_rows import place_words
 from sae.figures.grid import grid_heat_map
 from sae.figures.style import metric_title
 from sae.ui import address, empty, grid_configurations, grid_data, grid_runs, heat_map, page, pickers, scaling_view
@@ -117,8 +118,7 @@ def _hardly_varying(workspace: Workspace, table: pd.DataFrame) -> None:
     run = workspace.run(done["run"].iloc[0])
     facts = run.results.get("slice") or {}
     if facts.get("near_constant"):
-        data = run.config["data"]
-        where = [f"{name} {data[name]}" for name in ("layer", "position") if data.get(name) is not None]
+        where = place_words(run.config["data"])
         ratio = facts["centred_norm"] / facts["mean_norm"] if facts["mean_norm"] else 0.0
         st.warning(
             f"Near-constant slice: the rows of {', '.join(where) or 'these activations'} are almost one vector (their "

@@ -47,6 +47,13 @@ def weights(run: RunFolder) -> dict[str, np.ndarray]:
     return _weights(str(run.folder), _modified(run, "weights.safetensors"))
 
 
+def directions(run: RunFolder) -> np.ndarray:
+    """Its decoder rows as they can be compared."""
+    from sae.analysis import layer_norms
+
+    return layer_norms.directions(weights(run))
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a feature lies on the map, and how the map was made."""
@@ -198,7 +205,7 @@ def _principal(folder: str, modified: int) -> Place:
 
     run = _folder(folder)
     alive = ~features(run)["dead"].to_numpy(bool)
-    table, _ = decoder_map(weights(run)["W_dec"], alive, method="pca")
+    table, _ = decoder_map(directions(run), alive, method="pca")
     return Place(table, "PCA of decoder rows", "first two principal axes, until the UMAP is made", False)
 
 

@@ -109,7 +109,7 @@ def _apart(folder: str, modified: int) -> pd.DataFrame:
 
     run = RunFolder(Path(folder))
     codes = loaded.codes(run).sample(PAIR_ENTRIES)
-    return anticorrelated_pairs(codes, W_dec=loaded.weights(run)["W_dec"]).assign(n_rows=codes.n_rows)
+    return anticorrelated_pairs(codes, W_dec=loaded.directions(run)).assign(n_rows=codes.n_rows)
 
 
 def _nothing(choices: Choices, codes: FeatureActivations) -> None:

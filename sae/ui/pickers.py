@@ -176,8 +176,11 @@ def pick_activations(workspace: Workspace, label: str = "Activations") -> Activa
     return None if name is None else workspace.open_activations(name)
 
 
-def pick_slice(activations: Activations) -> Slice:
+def pick_slice(activations: Activations, all_layers: bool = False) -> Slice:
     """A layer and a position where there are several; draws nothing where there is one slice.
+
+    Args:
+        all_layers: no layer is chosen: the slice is the first layer's.
 
     Raises:
         UserError: if the activations have no slice.
@@ -187,7 +190,7 @@ def pick_slice(activations: Activations) -> Slice:
         raise UserError(f"activations {activations.name!r} hold no rows")
     layers = list(dict.fromkeys(piece.layer for piece in slices))
     layer = layers[0]
-    if len(layers) > 1:
+    if len(layers) > 1 and not all_layers:
         layer = pick_choice("Layer", layers, name="layer", carry=True)
     positions = list(dict.fromkeys(piece.position for piece in slices if piece.layer == layer))
     position = positions[0]

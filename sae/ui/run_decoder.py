@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from sae.figures.style import metric_title
-from sae.ui import loaded, page, reproduce
+from sae.ui import loaded, page, reproduce, run_layers
 from sae.ui.panel import figure_panel, table_panel
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def geometry(run: RunFolder, split: str) -> None:
             reproduce=reproduce.of_run(
                 run, f"run features {run.id} --json", "from sae.analysis.distributions import decoder_cosines\n"
                 "from sae.figures.activity import cosine_histogram\n\n"
-                'found = decoder_cosines(run.weights["W_dec"])\n'
+                'found = decoder_cosines(run.directions)\n'
                 "cosine_histogram(found.table, n_features=found.n_features, d_in=found.d_in).show()"),
         )  # fmt: skip
     living = features[~features["dead"]]
@@ -56,6 +56,7 @@ def geometry(run: RunFolder, split: str) -> None:
                 'values = run.features.query("not dead")["max_decoder_cosine"]\n'
                 'column_histogram(binned(values), "max_decoder_cosine").show()'),
         )  # fmt: skip
+    run_layers.relative(run)
     columns = ["decoder_norm", "encoder_decoder_cosine", "max_decoder_cosine", "mean_activation", "max_activation"]
     summary = living[columns].describe(percentiles=[0.05, 0.5, 0.95]).T.reset_index(names="column")
     summary = summary.drop(columns=["count", "std"]).rename(columns={"50%": "median"})
@@ -83,4 +84,4 @@ def _cosines(folder: str, modified: int) -> Any:
     from sae.workspace.runs import RunFolder
 
     run = RunFolder(Path(folder))
-    return decoder_cosines(loaded.weights(run)["W_dec"], ~loaded.features(run)["dead"].to_numpy(bool))
+    return decoder_cosines(loaded.directions(run), ~loaded.features(run)["dead"].to_numpy(bool))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from sae.figures.style import metric_title
-from sae.ui import empty, loaded, page, patched_view, reproduce, stability_view
+from sae.ui import empty, loaded, page, patched_view, reproduce, run_layers, stability_view
 from sae.ui.panel import chart, figure_panel
 from sae.ui.self_checks_view import lights
 from sae.ui.strongest import strongest_texts
@@ -35,6 +35,7 @@ def overview(run: RunFolder, split: str) -> None:
             st.caption("This SAE was not trained here: it has no learning curves.")
     with right:
         most_active(run)
+    run_layers.explained(run, split)
     patched_view.show(run)
     with page.errors_shown("looking for its features in other seeds"):
         stability_view.summary(run)

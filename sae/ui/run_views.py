@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from sae.capture.run_rows import place_words
 from sae.common.errors import UserError
 from sae.ui import (
     autopsy_view,
@@ -47,8 +47,16 @@ def show(view: str, run: RunFolder, split: str) -> None:
 def place(workspace: Workspace, run: RunFolder) -> None:
     """What a transcoder reads and writes, and one line on the thought that a run was trained on, if it is one."""
     data = run.config["data"]
+    if layers := data.get("layers"):
+        named = place_words(data)
+        st.caption(
+            f"A crosscoder: it reads and reconstructs {', '.join(named)} at once. Explained variance counts each layer "
+            "by its spread; training counts all alike."
+            if len(layers) > 1
+            else f"A crosscoder of {', '.join(named)} alone, which is a TopK."
+        )
     if target := data.get("target"):
-        read, written = (_words(one) for one in (data, target))
+        read, written = (", ".join(place_words(one)) for one in (data, target))
         st.caption(
             f"A transcoder: it reads {read} and writes {written}. Explained variance and errors are of what it writes."
         )
@@ -58,7 +66,3 @@ def place(workspace: Workspace, run: RunFolder) -> None:
         return  # an SAE outlives its activations
     if said := trained_on(manifest, data["layer"], data["position"]):
         st.caption(plain(said))
-
-
-def _words(place: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {place[name]}" for name in ("layer", "position") if place[name] is not None)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import streamlit as st
 
 from sae.common.errors import UserError
-from sae.experiments.plan import SLICE_FACTORS, Plan, Spec
+from sae.experiments.plan import LAYERS, SLICE_FACTORS, Plan, Spec
 from sae.experiments.recipes import Recipe
-from sae.training.config import CONFIGS, from_settings
+from sae.training.config import CONFIGS, config_class, from_settings
 from sae.training.settings import Setting, settings
 from sae.ui import address, role
 from sae.workspace import supervisor
@@ -20,6 +20,7 @@ from sae.workspace.register import planned
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sae.capture.store import Activations
     from sae.experiments.measurement import Measurement
     from sae.experiments.plan import Factor, Kind
     from sae.workspace import Workspace
@@ -65,6 +66,22 @@ def architecture_of(kind: Kind, changed: Mapping[str, Any]) -> str:
     return str(changed.get("architecture", kind.settings.get("architecture", "topk")))
 
 
+def several_layers(kind: Kind, chosen: str | None) -> bool:
+    """Whether its runs read several layers at once, so that none is chosen for them.
+
+    Args:
+        chosen: the architecture that the form says, which counts where the kind leaves that open.
+    """
+    changed = {"architecture": chosen} if chosen in architectures_for(kind) else {}
+    return config_class(architecture_of(kind, changed)).several_layers
+
+
+def layer_sets(activations: Activations) -> list[str]:
+    """What a crosscoder can read: each layer by itself, and all."""
+    layers = dict.fromkeys(piece.layer for piece in activations.slices if piece.layer is not None)
+    return [*map(str, layers), "all"]
+
+
 def architectures_for(kind: Kind) -> tuple[str, ...]:
     """The architectures that it can be trained with; empty for a kind that is about one, or varies them itself."""
     named = [kind.settings, *(one.settings for recipes in kind.recipes.values() for one in recipes.values())]
@@ -88,9 +105,9 @@ def check(workspace: Workspace, spec: Mapping[str, Any]) -> Plan:
 
 def count_text(plan: Plan) -> str:
     """`12 runs: 3 dictionary sizes x 4 K`, naming what varies."""
-    words = {"preset": "recipe", "d_sae": "dictionary size"}
+    words = {"preset": "recipe", "d_sae": "dictionary size", LAYERS: "sets of layers"}
     parts = [
-        f"{len(values)} {words.get(name, name.replace('_', ' '))}{'s' if name != 'k' else ''}"
+        f"{len(values)} {words.get(name, name.replace('_', ' '))}{'' if name in ('k', LAYERS) else 's'}"
         for name, values in plan.factors.items()
         if len(values) > 1
     ]

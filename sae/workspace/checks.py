@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sae.analysis import self_checks as checks
+from sae.analysis.layer_norms import directions
 from sae.capture.overlap import question_overlap, repeated_questions
 from sae.capture.run_rows import rows_read, rows_written
 from sae.common.errors import UserError
@@ -38,7 +39,7 @@ def run_checks(workspace: Workspace, run: RunFolder) -> list[checks.Check]:
             held=config["model"].get("code") != "threshold" and "threshold" not in weights,
         ),
         checks.agrees(run.metrics["all"]["l0"], float(np.diff(codes.row_indptr).mean())),
-        checks.unit_decoder(weights["W_dec"], _unit_norm_held(training, config["model"]["architecture"])),
+        checks.unit_decoder(directions(weights), _unit_norm_held(training, config["model"]["architecture"])),
         checks.finite(weights),
         checks.directions_apart(run.features().query("not dead")["max_decoder_cosine"].to_numpy(float)),
         checks.unchanged(

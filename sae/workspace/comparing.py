@@ -8,6 +8,7 @@ import numpy as np
 
 from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
+from sae.experiments.plan import LAYERS
 from sae.workspace.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def match_runs(
     mine, theirs = one.codes(), other.codes()
     if by == "correlation":
         return match_activations(mine, theirs, unsigned=unsigned, progress=progress)
-    W_a, W_b = one.weights()["W_dec"], other.weights()["W_dec"]
+    W_a, W_b = one.directions(), other.directions()
     return match_directions(W_a, W_b, mine.n_active > 0, theirs.n_active > 0, unsigned=unsigned, progress=progress)
 
 
@@ -59,6 +60,23 @@ def siblings(workspace: Workspace, run: RunFolder) -> list[RunFolder]:
     mine = _but_seed(run.factors)
     found = [workspace.root / "runs" / one["id"] for one in listed if _but_seed(one["factors"]) == mine]
     return [RunFolder(folder) for folder in found if folder.name != run.id and RunFolder(folder).done]
+
+
+def alone(workspace: Workspace, run: RunFolder) -> dict[int, RunFolder]:
+    """By layer the finished run of a crosscoder's experiment that has the layer to itself and else is the same."""
+    name, mine = run.config.get("experiment"), run.factors
+    if not name or LAYERS not in mine:
+        return {}
+    try:
+        listed = workspace.experiment(name).runs()
+    except UserError:
+        return {}  # a run outlives its experiment
+    found = {}
+    for other in listed:
+        same = {**other.factors, LAYERS: None} == {**mine, LAYERS: None}
+        if same and other.id != run.id and other.done and len(other.config["data"]["layers"]) == 1:
+            found[int(other.config["data"]["layers"][0])] = other
+    return found
 
 
 def family(workspace: Workspace, run: RunFolder) -> list[RunFolder]:
@@ -92,9 +110,10 @@ def _other_space(workspace: Workspace, one: RunFolder, other: RunFolder) -> str 
             )
         if models[0] != models[1]:
             return "they were trained on activations of different models"
-    layers = [(data.get("target") or data)["layer"] for data in (mine, theirs)]  # that they write
+    layers = [data.get("layers") or [(data.get("target") or data)["layer"]] for data in (mine, theirs)]  # they write
     if layers[0] != layers[1]:
-        return f"layers {layers[0]} and {layers[1]} are different spaces: a direction of one means nothing in the other"
+        one_said, other_said = (" with ".join(map(str, several)) for several in layers)
+        return f"layers {one_said} and {other_said} are different spaces: a direction of one means nothing in the other"
     return None
 
 

@@ -120,7 +120,7 @@ def evaluation_of(run: RunFolder, name: str, settings: Mapping[str, Any]) -> Eva
         "settings": dict(settings),
         "files": {key: file_sha256(Path(value)) for key, value in settings.items() if _is_file(value)},
         "weights": known or file_sha256(run.folder / "weights.safetensors"),
-        "activations": [data["sha256"], data["layer"], data["position"]],
+        "activations": [data["sha256"], data.get("layers") or data["layer"], data["position"]],
     }
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
     return Evaluation(run, name, run.folder / "evaluations" / f"{name}-{digest[:16]}")

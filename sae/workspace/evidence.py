@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sae.analysis.claims.measured import Ablation, Measured
+from sae.capture.run_rows import place_words
 from sae.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _about(experiment: ExperimentFolder, run: RunFolder) -> str:
     name = model.get("name") or model.get("id") if isinstance(model, dict) else model
     rows = data["stop"] - data["start"]
     words = [f"{data['activations']!r}" + (f" of {name}" if name else "")]
-    words += [f"{what} {data[what]}" for what in ("layer", "position") if data[what] is not None]
+    words += place_words(data)
     return ", ".join([*words, f"{rows:,} rows", f"{run.config['model']['d_in']:,} dimensions"])
 
 

@@ -76,6 +76,7 @@ def _data(config: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
         ("SHA-256 of the model", model.get("sha256")),
         ("site", manifest.get("site")),
         ("layer", data.get("layer")),
+        ("layers", ", ".join(map(str, data["layers"])) if data.get("layers") else None),
         ("position", data.get("position")),
         ("texts", _problems(manifest.get("problems"))),
         ("rows", ", ".join(f"{split} {n:,}" for split, n in data["rows"].items())),

@@ -107,6 +107,11 @@ class OpenedRun:
         return self.folder.weights()
 
     @lazily
+    def directions(self) -> np.ndarray:
+        """Decoder rows [d_sae, d_in] as they can be compared: `W_dec`, of a crosscoder in units of each layer."""
+        return self.folder.directions()
+
+    @lazily
     def slice(self) -> Slice:
         """The rows it was measured on, with their examples."""
         data = self.config["data"]

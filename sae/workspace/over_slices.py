@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sae.capture.run_rows import rows_read
+from sae.capture.run_rows import rows_alike, rows_read
 
 if TYPE_CHECKING:
     from sae.analysis.over_slices import OverSlices, Place
@@ -39,7 +39,7 @@ def over_slices_of(
     rows = np.arange(len(owner))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
-    slices = [piece for piece in activations.slices if piece.stop - piece.start == len(owner)]
+    slices = [piece for piece in rows_alike(activations, data) if piece.stop - piece.start == len(owner)]
 
     def blocks() -> Iterator[tuple[Place, np.ndarray]]:
         for number, piece in enumerate(slices):

@@ -8,6 +8,7 @@ import os
 import sys
 from typing import Any
 
+from sae.capture.run_rows import rows_read
 from sae.common.devices import available, choose
 from sae.common.errors import UserError
 from sae.workspace.folder import Workspace
@@ -25,11 +26,11 @@ def estimate(workspace: Workspace, spec: dict[str, Any], device: str) -> dict[st
     wanted = Spec(**spec)
     plan = planned(workspace, wanted)
     # Slices of one capture have as many rows each.
-    piece = workspace.open_activations(wanted.activations).slice(plan.runs[0].layer, plan.runs[0].position)
+    piece = rows_read(workspace.open_activations(wanted.activations), plan.runs[0].place)
     chosen = choose(device)
     cost = Cost([run.config for run in plan.runs], piece, chosen)
     seconds = [cost.run(run.config) for run in plan.runs]
-    slices = len({(run.layer, run.position) for run in plan.runs})
+    slices = len({run.place_key for run in plan.runs})
     return {
         "runs": len(plan.runs),
         "seconds": cost.startup_seconds + slices * cost.slice_seconds + sum(seconds),

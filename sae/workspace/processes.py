@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,9 +118,9 @@ def follow(workspace: Workspace, spec: dict[str, Any], device: str) -> None:
     with shared(device) as own:
         for together in orders():
             first, chunk_rows = runs[together[0][0][0]], together[0][0][1]
-            if data is None or place != (first.layer, first.position):
+            if data is None or place != first.place_key:
                 data = None  # its rows need not stay while the next are read
-                data, place = Data(activations.slice(first.layer, first.position), own), (first.layer, first.position)
+                data, place = Data(rows_read(activations, first.place), own), first.place_key
             rows = data.rows(chunk_rows)
             groups = [[replace(runs[name].config, chunk_rows=decided) for name, decided in group] for group in together]
             # The start comes from the first process: what this one starts from does not matter.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sae.capture.run_rows import rows_read
+from sae.capture.several_layers import layers_at
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json
 from sae.workspace.results import now
@@ -23,13 +26,18 @@ def planned(workspace: Workspace, spec: Spec) -> Plan:
         UserError: for whatever is wrong with it.
     """
     from sae.experiments import kind_of_spec
-    from sae.experiments.plan import over_all_slices, resolve
+    from sae.experiments.plan import over_all_layers, over_all_slices, resolve
+    from sae.experiments.targets import with_layers
 
     kind = kind_of_spec(spec.as_dict())
     if kind.over_slices:
         slices = workspace.open_activations(spec.activations).slices
         spec = over_all_slices(kind, spec, [(piece.layer, piece.position) for piece in slices])
+    spec = over_all_layers(kind, spec, lambda: layers_at(workspace.open_activations(spec.activations), spec.position))
     plan = resolve(kind, spec)
+    if any(run.config.several_layers for run in plan.runs):
+        activations = workspace.open_activations(spec.activations)
+        plan = replace(plan, runs=[with_layers(run, activations) for run in plan.runs])
     if spec.preset is not None:
         activations = workspace.open_activations(spec.activations)
         piece = activations.slice(spec.layer, spec.position)
@@ -49,13 +57,14 @@ def register(workspace: Workspace, plan: Plan) -> None:
 
     path = workspace.experiment_folder(plan.spec.name) / "experiment.json"
     activations = workspace.open_activations(plan.spec.activations)
-    places = dict.fromkeys((run.layer, run.position) for run in plan.runs)
-    n_rows = {place: len(activations.slice(*place).train_rows) for place in places}
+    places = {run.place_key: run.place for run in plan.runs}
+    pieces = {key: rows_read(activations, place) for key, place in places.items()}
+    n_rows = {place: len(piece.train_rows) for place, piece in pieces.items()}
     for run in plan.runs:
-        check_lengths(run.config, n_rows[run.layer, run.position])
-    aims = {(run.layer, run.position, run.config.target_place(run.layer, run.position)): run for run in plan.runs}
-    for (layer, position, _), run in aims.items():
-        target_slice(activations.slice(layer, position), run.config)
+        check_lengths(run.config, n_rows[run.place_key])
+    aims = {(run.place_key, run.config.target_place(run.layer, run.position)): run for run in plan.runs}
+    for (place, _), run in aims.items():
+        target_slice(pieces[place], run.config)
     sha256 = activations.manifest["sha256"]
     if path.exists():
         existing = read_json(path)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sae.capture.several_layers import SeveralLayers
 from sae.common.files import file_sha256, write_json, write_parquet, write_tensors
 from sae.experiments.targets import target_slice
 from sae.workspace.processes import started
@@ -126,6 +127,7 @@ class WorkspaceStore:
                     "sha256": piece.activations.manifest["sha256"],
                     "layer": piece.layer,
                     "position": piece.position,
+                    **({"layers": list(piece.layers)} if isinstance(piece, SeveralLayers) else {}),
                     "start": piece.start,
                     "stop": piece.stop,
                     "rows": {name: len(rows) for name, rows in self.data.splits.items() if len(rows)},
@@ -163,6 +165,7 @@ class WorkspaceStore:
         """Everything of a finished run; metrics.json comes last, so its being there means that the rest is."""
         from sae.analysis.codes_file import write_codes
         from sae.analysis.features import feature_table
+        from sae.analysis.layer_norms import directions, layer_columns, readings
         from sae.analysis.pairs import PAIR_ENTRIES, correlated_pairs
 
         folder = self.folder(run)
@@ -172,14 +175,17 @@ class WorkspaceStore:
         if result.history is not None:
             write_parquet(folder / "history.parquet", result.history)
         rows = self.data.slice.rows
-        W_dec = weights["W_dec"].numpy()
+        arrays = {name: value.numpy() for name, value in weights.items()}
+        W_dec = directions(arrays)
         features = feature_table(
             codes,
             split=rows["split"].to_numpy(),
             example=rows["example"].to_numpy(),
             W_dec=W_dec,
-            W_enc=weights["W_enc"].numpy(),
+            W_enc=readings(arrays),
         )
+        if isinstance(self.data.slice, SeveralLayers):
+            features = features.join(layer_columns(arrays, self.data.slice.layers))
         if result.last_fired is not None:
             features["last_fired_row"] = result.last_fired
         write_parquet(folder / "features.parquet", features)

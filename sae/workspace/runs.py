@@ -107,6 +107,12 @@ class RunFolder:
         except SafetensorError as error:
             raise UserError(f"{path} can't be read: {error}") from None
 
+    def directions(self) -> np.ndarray:
+        """Decoder rows [d_sae, d_in] as they can be compared (`sae.analysis.layer_norms`)."""
+        from sae.analysis.layer_norms import directions
+
+        return directions(self.weights())
+
     def model(self, device: str = "cpu") -> SAE:
         """The trained SAE, in evaluation mode."""
         import torch

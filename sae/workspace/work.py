@@ -118,7 +118,7 @@ def make_maps(workspace: Workspace, spec: dict[str, Any], device: str, progress:
             continue
         run = workspace.run(name)
         features = run.features()
-        table, parameters = decoder_map(run.weights()["W_dec"], ~features["dead"].to_numpy(bool))
+        table, parameters = decoder_map(run.directions(), ~features["dead"].to_numpy(bool))
         if folder.exists():  # not deleted meanwhile
             write_json(folder / "map.json", parameters)
             write_parquet(folder / "map.parquet", table)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from sae.capture.run_rows import rows_read
 from sae.workspace.executors.claims import Claims, wait_turn
 from sae.workspace.executors.driver import engine_for, make_tasks, run_tasks
 
@@ -20,7 +21,8 @@ def groups_of(runs: Iterable[RunPlan]) -> dict[str, list[RunPlan]]:
     """Runs by what they share: `L2P0-d512` are those of layer 2, position 0 with 512 features."""
     found: dict[str, list[RunPlan]] = {}
     for run in runs:
-        layer = "" if run.layer is None else f"L{run.layer}"
+        layers = run.config.layers_read or (() if run.layer is None else (run.layer,))
+        layer = f"L{'_'.join(map(str, layers))}" if layers else ""
         position = "" if run.position is None else f"P{run.position}"
         found.setdefault(f"{layer}{position}-d{run.config.d_sae}".lstrip("-"), []).append(run)
     return found
@@ -75,7 +77,7 @@ def train_claimed(workspace: Workspace, plan: Plan, device: str, progress: JobPr
     store = Store(workspace, plan.spec.kind, plan.spec.name, device, progress)
 
     def open_slice(run: RunPlan) -> Data:
-        return Data(activations.slice(run.layer, run.position), device)
+        return Data(rows_read(activations, run.place), device)
 
     groups = groups_of(plan.runs)
     folder = workspace.experiment_folder(plan.spec.name) / "claims"
