@@ -18,7 +18,7 @@ from sae.evaluation.reconstruction import INTERVAL_PARTS, encode_rows, ev_interv
 from sae.experiments.data import Data
 from sae.models.topk import TopK
 from sae.training.config import TrainingConfig
-from sae.training.probe import Pilot, cell_key, over_k, run_bytes, total_seconds
+from sae.training.probe import Pilot, cell_key, over_k, parameters, run_bytes, total_seconds
 from sae.training.streamed_rows import BUFFER_BYTES, chunk_rows_for
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ class Cost:
         n, d_in = self.splits["train"], self.d_in
         largest = max(self.configs, key=lambda config: run_bytes(config, d_in))
         streamed = chunk_rows_for(n, d_in, self.device, largest.chunk_rows)
-        rows = min(2 * BUFFER_BYTES * self._itemsize // 4, 2 * n * d_in * self._itemsize)
-        return self._process + (rows if streamed else 4 * n * d_in) + 8 * d_in**2 + run_bytes(largest, d_in)
+        width = max(sum(config.widths(d_in)) for config in self.configs)
+        rows = min(2 * BUFFER_BYTES * self._itemsize // 4, 2 * n * width * self._itemsize)
+        return self._process + (rows if streamed else 4 * n * width) + 8 * d_in**2 + run_bytes(largest, d_in)
 
     def disk_bytes(self, config: TrainingConfig) -> int:
         """Weights, and feature activations twice."""
-        weights = 4 * (2 * self.d_in * config.d_sae + config.d_sae + self.d_in)
-        return weights + 2 * 8 * self.rows * config.k
+        return 4 * parameters(config, self.d_in) + 2 * 8 * self.rows * config.k
 
     @lazily
     def _intervals(self) -> float:

@@ -103,6 +103,10 @@ class TrainingConfig:
         """
         return None
 
+    def widths(self, d_in: int) -> tuple[int, ...]:
+        """Of what stands side by side in its training rows, where what it reads has `d_in` dimensions in all."""
+        return (d_in,)
+
     @property
     def layers_read(self) -> tuple[int, ...] | None:
         """The layers that a run reads at once, side by side; None where it reads one slice, or where the activations

@@ -35,5 +35,9 @@ class CrosscoderConfig(TopKConfig):
     def layers_read(self) -> tuple[int, ...] | None:
         return None if self.layers == ALL else tuple(int(word) for word in re.split("[+,]", self.layers))
 
+    def widths(self, d_in: int) -> tuple[int, ...]:
+        layers = len(self.layers_read or (0,))
+        return (d_in // layers,) * layers
+
     def model(self) -> dict[str, Any]:
         return {**super().model(), "layers": list(self.layers_read or ())}

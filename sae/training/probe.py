@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from sae.models import build as build_model
 from sae.training.config import TrainingConfig
 from sae.training.group import build, groups
-from sae.training.rows import ResidentRows, Rows
+from sae.training.rows import Rows, side_by_side
 from sae.training.sparse import SparseTrainer
 from sae.training.topk_config import TopKConfig
 
@@ -27,7 +30,8 @@ class Pilot(NamedTuple):
     principal: Tensor
 
     def needed(self, config: TrainingConfig) -> bool:
-        return self.rows.n < 2 * config.d_sae
+        """They are rows of one slice, which a transcoder can't be trained on."""
+        return self.rows.n < 2 * config.d_sae and sum(config.widths(self.rows.d_in)) == self.rows.d_in
 
 
 def seconds_per_step(
@@ -42,16 +46,16 @@ def seconds_per_step(
     if pilot is not None and pilot.needed(configs[0]):
         return _fourth_epoch(configs, pilot)
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(configs[0].batch_size, d_in, generator=generator).to(device)
+    sides = [torch.randn(configs[0].batch_size, width, generator=generator) for width in configs[0].widths(d_in)]
     alive = [dataclasses.replace(c, auxk_window=10**12) if isinstance(c, TopKConfig) else c for c in configs]
-    rows = ResidentRows(x)
+    rows = side_by_side(*(side.to(device) for side in sides))
     trainer = build(alive, rows, torch.eye(d_in))
     if isinstance(trainer, SparseTrainer):
         trainer.touched.fill_(1)
     times: list[float] = []
     started = time.perf_counter()
     while len(times) < STEPS + 3 or time.perf_counter() - started < budget:
-        times.append(_timed(lambda: [trainer.step(batch) for batch in rows.batches(0, 0, len(x))], device))
+        times.append(_timed(lambda: [trainer.step(batch) for batch in rows.batches(0, 0, rows.n)], device))
     return statistics.median(times[3:])
 
 
@@ -75,8 +79,20 @@ def _timed(work: Callable[[], object], device: str) -> float:
 
 def run_bytes(config: TrainingConfig, d_in: int) -> int:
     """Memory of a run in training: parameters, two moments, and one batch with its pre-activations, in float32."""
-    parameters = 2 * d_in * config.d_sae + config.d_sae + d_in
-    return 4 * (3 * parameters + config.batch_size * (config.d_sae + 3 * d_in))
+    held = config.batch_size * (config.d_sae + 3 * sum(config.widths(d_in)))
+    return 4 * (3 * parameters(config, d_in) + held)
+
+
+def parameters(config: TrainingConfig, d_in: int) -> int:
+    """How many numbers the model learns."""
+    return _parameters(config.model_architecture, d_in, json.dumps(config.model()))
+
+
+@lru_cache(maxsize=1024)
+def _parameters(architecture: str, d_in: int, described: str) -> int:
+    with torch.device("meta"):  # shapes alone
+        model = build_model(architecture, d_in=d_in, **json.loads(described))
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def total_seconds(

@@ -53,6 +53,9 @@ class TranscoderConfig(SelectedConfig):
             raise UserError("a transcoder writes another slice than it reads: set target_layer or target_position")
         return found
 
+    def widths(self, d_in: int) -> tuple[int, ...]:
+        return d_in, d_in
+
     def model(self) -> dict[str, Any]:
         return {**super().model(), "skip": self.skip}
 

@@ -4,7 +4,7 @@ import pytest
 
 from sae.experiments.cost import Cost
 from sae.training.config import from_settings
-from sae.training.probe import cell_key, over_k, run_bytes
+from sae.training.probe import cell_key, over_k, run_bytes, seconds_per_step
 from sae.workspace import Workspace
 from sae.workspace.probe import estimate
 from tests.workspace.grids import train_grid
@@ -81,3 +81,19 @@ def test_a_run_in_training_takes_parameters_two_moments_and_a_batch():
     config = from_settings({"d_sae": 1000, "k": 2, "batch_size": 10})
     parameters = 2 * 50 * 1000 + 1000 + 50
     assert run_bytes(config, 50) == 4 * (3 * parameters + 10 * 1000 + 3 * 10 * 50)
+
+
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [
+        ({"architecture": "transcoder", "skip": True}, 50 * 50),  # W_skip
+        ({"architecture": "deep-topk", "encoder_layers": 2}, 2 * 50 * 50 + 50),
+        ({"architecture": "crosscoder", "layers": "0+1"}, 0),
+    ],
+)
+def test_what_an_architecture_has_beside_a_topk_counts(settings, more):
+    config = from_settings({"d_sae": 40, "k": 2, "batch_size": 10, **settings})
+    plain = 2 * 50 * 40 + 40 + 50
+    width = 100 if config.architecture == "transcoder" else 50
+    assert run_bytes(config, 50) == 4 * (3 * (plain + more) + 10 * (40 + 3 * width))
+    assert seconds_per_step([config], 50, "cpu", budget=0) > 0
