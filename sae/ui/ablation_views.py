@@ -9,7 +9,7 @@ import streamlit as st
 
 from sae.experiments import KINDS
 from sae.figures.style import metric_title
-from sae.ui import ablation_codes, ablation_verdict, empty, grid_views, page, pickers
+from sae.ui import ablation_codes, ablation_verdict, empty, grid_notes, grid_views, page, pickers
 from sae.ui.ablation_data import COSTS, Shown, about, compared, others
 from sae.ui.grid_data import runs_with_metrics, short_title
 from sae.ui.words import plain
@@ -108,7 +108,7 @@ def show(shown: Shown, view: str) -> None:
             table = shown.runs()
             st.markdown(f"**{plain(shown.kind.title)}.** {plain(shown.kind.question)}")
             if not (table["state"] == "done").all():
-                grid_views.progress_line(table)
+                grid_notes.progress_line(table)
                 _failed(table)
             views[view](shown, table)
 

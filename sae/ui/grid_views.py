@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.capture.run_rows import place_words
 from sae.figures.grid import grid_heat_map
 from sae.figures.style import metric_title
-from sae.ui import address, empty, grid_configurations, grid_data, grid_runs, heat_map, page, pickers, scaling_view
+from sae.ui import (
+    address,
+    empty,
+    grid_configurations,
+    grid_data,
+    grid_notes,
+    grid_runs,
+    heat_map,
+    page,
+    pickers,
+    scaling_view,
+)
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.reproduce import Reproduce, experiment_command
-from sae.ui.thought_words import trained_on
-from sae.ui.words import count, number, plain, share
+from sae.ui.words import number, plain
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
+    from sae.figures.style import ThemeName
     from sae.workspace import Workspace
     from sae.workspace.experiments import ExperimentFolder
 
@@ -94,43 +105,12 @@ def show(view: str, workspace: Workspace, experiment: ExperimentFolder, split: s
                 st.rerun()
             table = grid_data.runs_with_metrics(experiment, split)
             if busy or not (table["state"] == "done").all():
-                progress_line(table)
-            _place(workspace, experiment, chosen)
-            _hardly_varying(workspace, grid_data.matching(table, chosen))
+                grid_notes.progress_line(table)
+            grid_notes.place(workspace, experiment, chosen)
+            grid_notes.hardly_varying(workspace, grid_data.matching(table, chosen))
             draw(workspace, experiment, table, split, chosen)
 
     live()
-
-
-def _place(workspace: Workspace, experiment: ExperimentFolder, chosen: Mapping[str, Any]) -> None:
-    """One line on the thought that the SAEs were trained on; nothing for other activations."""
-    place = [chosen.get(name, experiment.spec.get(name)) for name in ("layer", "position")]
-    manifest = workspace.open_activations(experiment.activations).manifest
-    if said := trained_on(manifest, *place):
-        st.caption(plain(said))
-
-
-def _hardly_varying(workspace: Workspace, table: pd.DataFrame) -> None:
-    """Says so where the rows of a slice are nearly one vector: explained variance then looks good for nothing."""
-    done = table[table["state"] == "done"]
-    if done.empty:
-        return
-    run = workspace.run(done["run"].iloc[0])
-    facts = run.results.get("slice") or {}
-    if facts.get("near_constant"):
-        where = place_words(run.config["data"])
-        ratio = facts["centred_norm"] / facts["mean_norm"] if facts["mean_norm"] else 0.0
-        st.warning(
-            f"Near-constant slice: the rows of {', '.join(where) or 'these activations'} are almost one vector (their "
-            f"spread is {share(ratio)} of their mean's norm). Explained variance says little here, however high it is."
-        )
-
-
-def progress_line(table: pd.DataFrame) -> None:
-    states = table["state"].value_counts()
-    order = ("done", "running", "queued", "failed", "cancelled")
-    words = [f"{states[state]} {state}" for state in order if state in states]
-    st.caption(f"{count(len(table))} runs: {', '.join(words)}.")
 
 
 def heat_maps(
@@ -170,9 +150,10 @@ def one(
     x, y = axes_of(experiment)
     if metric not in table:
         table = table.assign(**{metric: float("nan")})
-    figure = grid_heat_map(
-        table, metric, x=x, y=y, theme=page.theme(), height=height,
-        x_values=experiment.factors[x], y_values=experiment.factors[y],
+    drawn = table[[name for name in ("run", "state", "progress", x, y, metric) if name in table]]
+    figure = _figure(
+        drawn.to_json(orient="values", double_precision=15), metric, x, y, (*experiment.factors[x],),
+        (*experiment.factors[y],), page.theme(), height, drawn,
     )  # fmt: skip
     meaning, formula = grid_data.METRICS[metric]
     if chosen.get("seed") is None and len(experiment.factors.get("seed", ())) > 1:
@@ -190,6 +171,15 @@ def one(
         columns=grid_data.metric_columns(shown, ["k", "d_sae"]),
         on_select=heat_map.when_clicked(key, open_cell),
     )  # fmt: skip
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _figure(
+    content: str, metric: str, x: str, y: str, xs: tuple[Any, ...], ys: tuple[Any, ...], theme: ThemeName, height: int,
+    _table: pd.DataFrame,
+) -> go.Figure:  # fmt: skip
+    """The heat map, shared by all visitors who see the same numbers: without a title, so that nobody changes it."""
+    return grid_heat_map(_table, metric, title="", x=x, y=y, theme=theme, height=height, x_values=xs, y_values=ys)
 
 
 def open_cell(found: list[str]) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from sae.figures.style import metric_title
 from sae.ui import empty, loaded, page, patched_view, reproduce, run_layers, stability_view
-from sae.ui.panel import chart, figure_panel
+from sae.ui.panel import figure_panel, toolbar
 from sae.ui.self_checks_view import lights
 from sae.ui.strongest import strongest_texts
 from sae.ui.tables import as_shown
@@ -109,6 +109,13 @@ def most_active(run: RunFolder, n: int = 8) -> None:
     table = living[["feature", "density", "max_activation"]].assign(text=[texts[j] for j in living["feature"]])
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("**Most active features**", width="stretch")
+        toolbar(
+            None, table, key="run_most_active_tools", title="Most active features", filename=f"{run.id}-most-active",
+            reproduce=reproduce.of_run(
+                run, f"run features {run.id} --json",
+                f'run.features.query("not dead").nlargest({n}, "n_active")[["feature", "density", "max_activation"]]',
+            ),
+        )  # fmt: skip
         empty.link("features", "All features", experiment=run.config.get("experiment"), run=run.id)
     st.caption("Active on most rows, with their strongest example; a click on a line opens the feature.")
 
@@ -162,4 +169,13 @@ def curves(run: RunFolder, history: pd.DataFrame) -> None:
     )  # fmt: skip
     column = "reconstruction_loss" if "reconstruction_loss" in history else "loss"
     loss = learning_curves({title: history}, column, log_y=True, theme=page.theme(), height=180)
-    chart(loss, key="run_loss", alt=f"{metric_title(column)} by training step")
+    figure_panel(
+        loss, history[["step", column]].dropna(), key="run_loss", title=f"{metric_title(column)} in training",
+        meaning="On the rows of each recorded step.", n=f"{int(history['step'].max()):,} steps",
+        filename=f"{run.id}-loss",
+        reproduce=None if not run.done else reproduce.of_run(
+            run, f"run show {run.id} --json",
+            "from sae.figures.curves import learning_curves\n"
+            f'learning_curves({{run.title: run.history}}, "{column}", log_y=True).show()',
+        ),
+    )  # fmt: skip
