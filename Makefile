@@ -4,13 +4,15 @@
 # make bench  how fast the grid trains here, beside a plain reference (a few minutes)
 # make gpu-check  on a machine with a GPU by CUDA: training's tests there, and how fast the grid trains on it
 # make test-peers  makes again what other packages computed for the tests, in environments of their own (.peers)
+# make api    the reference of the library, from its docstrings, into docs/api
+# make pictures  the pictures of the pages in docs/pictures, from the real app with the demo's runs (minutes)
 # make torture  the long trials of docs/torture.md (hours)
 # make clean  removes .venv and caches; the workspace stays
 #
 # PYTHON=/path/to/python3.11 picks the interpreter; WORKERS=4 runs the tests on more cores.
 
 .DEFAULT_GOAL := run
-.PHONY: run test lint bench gpu-check test-peers torture clean
+.PHONY: run test lint bench gpu-check test-peers torture api pictures clean
 
 python := .venv/bin/python
 pip := $(python) -m pip install --disable-pip-version-check --no-input $(if $(CI),--quiet)
@@ -75,6 +77,16 @@ torture: .venv/installed-tests
 	OMP_NUM_THREADS=1 $(python) -m torture.files --n 10000
 	$(python) -m torture.faults --kills 100
 	$(python) -m torture.mishaps
+	$(python) -m torture.soak
+
+# What pages and commands are made of is no library to build on. pdoc's warnings are of types that are named but imported late.
+api: .venv/installed-tests
+	$(python) -m pdoc --docformat google --no-show-source --output-directory docs/api sae '!sae.ui' '!sae.cli' '!sae.__main__'
+
+# WORKSPACE=DIR takes one that holds the demo; without it one is made, which takes minutes.
+pictures: .venv/installed-tests
+	@.ci/chromium
+	OMP_NUM_THREADS=1 $(python) -m docs.pictures $(if $(WORKSPACE),--workspace $(WORKSPACE))
 
 clean:
 	rm -rf .venv .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/browser/screenshots
