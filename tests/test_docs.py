@@ -142,6 +142,10 @@ def check_ours(arguments: list[str]) -> bool:
     from sae.cli.main import parser
     from sae.experiments import KINDS, MEASUREMENTS
 
+    if arguments[-1] == "--help":
+        with pytest.raises(SystemExit, match="0"):
+            parser().parse_args(arguments)
+        return False
     options = parser().parse_args(arguments)
     command = tuple(arguments[:2])
     if command == ("run", "evaluate"):
@@ -224,3 +228,16 @@ def test_documents_named_in_the_code_exist() -> None:
     named = {(path, name) for path in files for name in re.findall(r"docs/[\w/-]+\.md", path.read_text("utf-8"))}
     missing = sorted(f"{path.relative_to(ROOT)}: {name}" for path, name in named if not (ROOT / name).exists())
     assert missing == []
+
+
+def test_every_document_is_in_the_index() -> None:
+    listed = set(re.findall(r"\]\(([^)#]+\.md)\)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8")))
+    assert listed == {path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS[2:]} - {"README.md"}
+
+
+def test_the_readme_has_a_picture_of_each_page() -> None:
+    shown = re.findall(r'src="docs/pictures/(\w+)\.png"', (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {path.stem for path in (ROOT / "pages").glob("*.py")} <= set(shown)
+    pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
+    assert {path.stem for path in pictures} == set(shown)
+    assert sum(path.stat().st_size for path in pictures) < 2_000_000
