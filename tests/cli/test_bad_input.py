@@ -10,6 +10,7 @@ import torch
 
 from sae.cli.main import main
 from sae.problems import generate, write_jsonl
+from sae.workspace import Workspace
 from tests.language_models.codi import published, tiny
 
 TENSOR = f"{published.PREFIX}model.layers.1.mlp.up_proj.lora_B.default.weight"
@@ -105,10 +106,13 @@ def test_one_answer_without_its_mark_is_left_out_and_said(
     assert main(asked) == 0
     said = "1 of the file's lines can't be read; the first: line 1 (counted from 0) skipped: the answer has no '####'"
     assert said in capsys.readouterr().out
-    assert main([*asked, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    unread, n = (found["unread"], found["n"]) if command == "evaluate" else (
-        found["problems"]["unread"], found["n_examples"])  # fmt: skip
+    if command == "evaluate":
+        assert main([*asked, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        n, unread = found["n"], found["unread"]
+    else:
+        (found,) = Workspace(tmp_path / "workspace").activations()
+        n, unread = found["n_examples"], found["problems"]["unread"]
     assert n == 2 and len(unread) == 1
 
 
