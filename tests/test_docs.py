@@ -241,3 +241,23 @@ def test_the_readme_has_a_picture_of_each_page() -> None:
     pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
     assert {path.stem for path in pictures} == set(shown)
     assert sum(path.stat().st_size for path in pictures) < 2_000_000
+
+
+# --- the reference (`make api`) ---
+
+
+def test_everything_in_the_reference_has_a_docstring() -> None:
+    missing = []
+    for path in (ROOT / "sae").rglob("*.py"):
+        if path.relative_to(ROOT).parts[1] in ("ui", "cli"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        public = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        ]
+        if not ast.get_docstring(tree):
+            missing.append(str(path.relative_to(ROOT)))
+        missing += [f"{path.relative_to(ROOT)}: {node.name}" for node in public if not ast.get_docstring(node)]
+    assert missing == []

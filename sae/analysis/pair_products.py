@@ -14,6 +14,7 @@ BLOCK_ENTRIES = 16_000_000  # products held at once: 192 MB with their counts
 
 
 def check_request(by: str, top: int, least: float) -> None:
+    """Raises UserError for a measure that pairs can't be ranked by, or a number that must be positive."""
     if by not in MEASURES:
         raise UserError(f"pairs can be ranked by {', '.join(MEASURES)}, not {by!r}")
     if top < 1 or least <= 0:
@@ -55,6 +56,7 @@ def pair_blocks(
 
 
 def pearson_of(codes: FeatureActivations, a: np.ndarray, b: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Pearson's r of features `a` and `b` [n_pairs], from the sums of their products over rows; NaN without spread."""
     n = max(codes.n_rows, 1)
     spread = codes.squares - codes.sums**2 / n
     # what rounding leaves of a feature that does not vary is no spread

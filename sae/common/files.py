@@ -73,6 +73,7 @@ def to_json(value: Any) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, beside its place first and then into it."""
     with replacing(path) as temporary:
         temporary.write_text(to_json(value) + "\n", encoding="utf-8")
 
@@ -88,6 +89,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet without its index, beside its place first and then into it."""
     with replacing(path) as temporary:
         table.to_parquet(temporary, index=False)
 
@@ -101,5 +103,6 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

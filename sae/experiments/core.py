@@ -142,6 +142,7 @@ def _stored(case: Case, settings: dict[str, Any]) -> tuple[str, dict[str, Any], 
 
 
 def drawn_of(n: int, settings: dict[str, Any]) -> np.ndarray:
+    """Which of `n` texts are read: as many as the setting `texts` says, drawn with `seed`."""
     from sae.experiments.texts import drawn
 
     return drawn(n, settings["texts"], settings["seed"])

@@ -63,6 +63,7 @@ _TOLD = {"lm_name": "model_name", "layer": "layer", "submodule_name": "hook_name
 
 
 def matches(path: Path) -> bool:
+    """Whether a path looks like this format, by the names of files alone."""
     return checks.has_file(path, CONFIG) and checks.has_file(path, WEIGHTS)
 
 

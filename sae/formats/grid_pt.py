@@ -33,6 +33,7 @@ _NAME = re.compile(r"(?:^|_)(pos|layer|d|k)(\d{1,9})(?=_|$)")
 
 
 def matches(path: Path) -> bool:
+    """Whether a path looks like this format, by the names of files alone."""
     return path.suffix in (".pt", ".pth") and not path.is_dir()
 
 

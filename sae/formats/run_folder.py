@@ -15,6 +15,7 @@ TITLE = "a run folder of SAE Workbench (config.json, weights.safetensors)"
 
 
 def matches(path: Path) -> bool:
+    """Whether a path looks like this format, by the names of files alone."""
     return checks.has_file(path, "config.json") and checks.has_file(path, "weights.safetensors")
 
 

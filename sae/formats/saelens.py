@@ -41,6 +41,7 @@ _TOLD = ("model_name", "hook_name", "hook_layer", "dataset_path", "context_size"
 
 
 def matches(path: Path) -> bool:
+    """Whether a path looks like this format, by the names of files alone."""
     return checks.has_file(path, CONFIG) and checks.has_file(path, WEIGHTS)
 
 

@@ -26,6 +26,7 @@ CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 
 
 def matches(path: Path) -> bool:
+    """Whether a path looks like this format, by the names of files alone."""
     return checks.has_file(path, CONFIG) and checks.has_file(path, WEIGHTS)
 
 

@@ -17,6 +17,7 @@ MOST_PRINTED = 200
 
 
 def csv(table: pd.DataFrame) -> str:
+    """CSV with a header line and without the index."""
     return table.to_csv(index=False)
 
 

@@ -62,6 +62,7 @@ def lengths(config: TrainingConfig) -> list[Length]:
 
 
 def total_steps(config: TrainingConfig, n_rows: int) -> int:
+    """Steps of a whole run: batches an epoch, the last one short, times epochs."""
     return config.epochs * -(-n_rows // config.batch_size)
 
 

@@ -76,6 +76,7 @@ class PenaltyTrainer(MechanismsTrainer):
 
 
 def empty_model(config: PenaltyConfig, d_in: int) -> SAE:
+    """The SAE that a configuration describes, its weights not set yet."""
     return build(config.model_architecture, d_in=d_in, **config.model())
 
 

@@ -35,6 +35,7 @@ class Side(NamedTuple):
 
 
 def side(rows: Sampled, number: int) -> Side:
+    """What `scaling` needs of slice `number` of those that stand side by side in the rows."""
     part = rows.moments.parts[number]
     return Side(part.mean.float().to(rows.device), part.centred_norm)
 
@@ -134,6 +135,7 @@ def principal_directions(rows: Sampled) -> Tensor:
 
 
 def unit_rows(directions: Tensor) -> Tensor:
+    """`directions` [n, d], each row divided by its Euclidean norm; a row of zeros stays one."""
     return directions / directions.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 

@@ -64,6 +64,7 @@ class JobProgress:
 
 
 def main() -> int:
+    """Carry out the job of the folder that the command line names; returns the exit code."""
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", default="auto")

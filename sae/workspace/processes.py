@@ -46,6 +46,7 @@ def with_processes(workspace: Workspace, spec: dict[str, Any], count: int) -> di
 
 
 def count_of(spec: dict[str, Any]) -> int:
+    """How many processes share each batch of a job."""
     return spec.get(KEY, 1)
 
 

@@ -26,6 +26,7 @@ CURVE_SECONDS = 1.0
 
 
 def now() -> str:
+    """This moment in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -40,8 +40,10 @@ class Finding:
 
 
 def untestable(reason: str, **more: object) -> Finding:
+    """A claim that nothing here can test, and why."""
     return Finding(UNTESTABLE, reason=reason, **more)  # type: ignore[arg-type]
 
 
 def waiting(reason: str = NO_EXPERIMENT) -> Finding:
+    """A claim that no experiment here has measured yet."""
     return Finding(WAITING, reason=reason)

@@ -36,6 +36,7 @@ def table(claim: Claim, document: Document, measured: Measured | None, metrics: 
 
 
 def cell_text(line: Any) -> str:
+    """A cell of the grid in words: its K and its dictionary size."""
     return f"K {line['k']:g}, d {line['d_sae']:,.0f}"
 
 

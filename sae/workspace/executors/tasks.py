@@ -72,6 +72,7 @@ class Task:
 
 
 def is_task(folder: Path) -> bool:
+    """Whether a job's folder is that of one task of a larger job."""
     return folder.parent.name == FOLDER
 
 
