@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
+from sae.analysis.layer_norms import directions
 from sae.common.errors import UserError
 from sae.common.memory import free_memory
 from sae.common.progress import Progress
@@ -261,9 +262,11 @@ def measure(
     if isinstance(model, Binary):
         _add_binary_metrics(metrics, model, codes, data)
     if with_redundancy:
+        weights = {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
+        W_dec = torch.from_numpy(directions(weights))
         for name in metrics:
             rows = data.splits.get(name, np.arange(len(codes.indptr) - 1))
-            metrics[name] |= redundancy(codes, rows, model.W_dec.detach().cpu())
+            metrics[name] |= redundancy(codes, rows, W_dec)
     intervals = {
         name: {"ev_total": ev_interval(errors.squared_error[rows], errors.squared_spread[rows], data.examples[rows])}
         for name, rows in data.splits.items()

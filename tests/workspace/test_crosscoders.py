@@ -70,6 +70,20 @@ def test_each_layer_is_measured_by_itself(trained):
     np.testing.assert_allclose(norms[:, 1] / by_hand, (norms[:, 1] / by_hand)[0], rtol=1e-4)
 
 
+def test_directions_are_compared_in_units_of_the_layers(trained):
+    run = runs(trained)["all"]
+    even = (run.weights()["W_dec"].reshape(32, 3, WIDTH) / run.weights()["layer_spread"][:, None]).reshape(32, -1)
+    even /= np.linalg.norm(even, axis=1, keepdims=True)
+    cosines = np.abs(even @ even.T) - 2 * np.eye(32)
+    alive = ~run.features()["dead"].to_numpy()
+    nearest = cosines[np.ix_(alive, alive)].max(1)
+    np.testing.assert_allclose(run.features()["max_decoder_cosine"].abs()[alive], nearest, atol=1e-5)
+    cosines = even @ even.T - 2 * np.eye(32)
+    assert run.metrics["all"]["max_decoder_cosine_mean"] == pytest.approx(
+        cosines[np.ix_(alive, alive)].max(1).mean(), abs=1e-5
+    )
+
+
 def test_of_one_layer_its_measure_is_that_of_the_whole(trained):
     run = runs(trained)["2"]
     assert run.config["data"]["layers"] == [2] and run.config["model"]["d_in"] == WIDTH
