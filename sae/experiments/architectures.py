@@ -14,6 +14,9 @@ ARCHITECTURES = {
     "batchtopk": Recipe({"architecture": "batchtopk"}, "BatchTopK: K a row on average, a stored threshold afterwards"),
     "matryoshka": Recipe({"architecture": "matryoshka"}, "Matryoshka TopK: nested prefixes reconstruct by themselves"),
     "matryoshka-batchtopk": Recipe({"architecture": "matryoshka-batchtopk"}, "Matryoshka over BatchTopK"),
+    "deep-topk": Recipe(
+        {"architecture": "deep-topk", "encoder_layers": 2}, "TopK with a second layer of its encoder (GELU)"
+    ),
     "relu-l1-2023": Recipe(
         {"architecture": "standard", "version": "2023", **_LED}, "ReLU with L1, decoder rows at unit norm"
     ),
