@@ -79,9 +79,9 @@ torture: .venv/installed-tests
 	$(python) -m torture.mishaps
 	$(python) -m torture.soak
 
-# What pages and commands are made of is no library to build on. pdoc's warnings are of types that are named but imported late.
+# What pages and commands are made of is no library to build on. The warnings would be of types that are imported late.
 api: .venv/installed-tests
-	$(python) -m pdoc --docformat google --no-show-source --output-directory docs/api sae '!sae.ui' '!sae.cli' '!sae.__main__'
+	$(python) -W ignore -m pdoc --docformat google --no-show-source --output-directory docs/api sae '!sae.ui' '!sae.cli' '!sae.__main__'
 
 # WORKSPACE=DIR takes one that holds the demo; without it one is made, which takes minutes.
 pictures: .venv/installed-tests
