@@ -66,7 +66,7 @@ def test_every_kind_that_a_format_holds_was_opened_by_its_package() -> None:
     held = {(name, kind) for kind in drawn.KINDS for name in forms.WRITTEN if not forms.why_not(name, described(kind))}
     assert held == {(folder.parent.name, folder.name) for folder in EXPORTED}
     kinds = {forms.kind_of(described(kind)) for kind in drawn.KINDS}
-    assert {line["SAE"] for line in forms.table()} == kinds | {"binary", "deep-topk"}
+    assert {line["SAE"] for line in forms.table()} == kinds | {"binary", "crosscoder", "deep-topk"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,7 @@ def test_every_kind_that_a_format_holds_was_opened_by_its_package() -> None:
         ("saelens", {"architecture": "transcoder", "k": 2, "skip": False}, "its transcoders are ReLU"),
         ("sparsify", {"architecture": "transcoder", "k": 2, "selection": "magnitude"}, "by magnitude"),
         ("sparsify", {"architecture": "deep-topk", "k": 2, "encoder_layers": 2}, "further layers"),
+        ("saelens", {"architecture": "crosscoder", "k": 2, "layers": [0, 1]}, "several layers at once"),
         ("saelens", {"architecture": "topk", "k": 2, "inhibition": {"kind": "fixed"}}, "lateral inhibition"),
         ("saelens", {"architecture": "not-yet-known"}, "'not-yet-known' has not been tried"),
         ("saelens", {"architecture": "topk", "k": 2, "other_rule": 1}, "other_rule"),
