@@ -1,18 +1,21 @@
 """Crosscoders in a workspace: trained over layers, measured by layer, checked, compared, refused with a reason."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from sae.analysis.layer_norms import by_layer, relative_norms
 from sae.capture.run_rows import place_words, rows_alike, rows_read
 from sae.common.errors import UserError
 from sae.experiments import measurement_of
 from sae.experiments.plan import Spec
+from sae.figures.layers import ev_by_layer
 from sae.formats.forms import WRITTEN, why_not
 from sae.workspace import Workspace
 from sae.workspace.autopsies import autopsy_of
 from sae.workspace.checks import run_checks
 from sae.workspace.child import JobProgress
-from sae.workspace.comparing import match_runs
+from sae.workspace.comparing import alone, match_runs
 from sae.workspace.comparing import why_not as why_not_compared
 from sae.workspace.imports import import_path
 from sae.workspace.measurements import case_of
@@ -89,6 +92,20 @@ def test_of_one_layer_its_measure_is_that_of_the_whole(trained):
     assert run.config["data"]["layers"] == [2] and run.config["model"]["d_in"] == WIDTH
     assert run.metrics["validation"]["ev_layer_2"] == pytest.approx(run.metrics["validation"]["ev_total"], abs=1e-6)
     assert "norm_layer_2" in run.features() and not (run.folder / "error.json").exists()
+
+
+def test_layers_are_drawn_beside_runs_that_have_one_to_themselves(trained):
+    run, one = (runs(trained)[layers] for layers in ("all", "2"))
+    assert {layer: other.id for layer, other in alone(trained, run).items()} == {2: one.id}
+    ev = one.metrics["validation"]["ev_total"]
+    table = by_layer(run.metrics["validation"], run.features(), {2: one.metrics["validation"]})
+    assert list(table["layer"]) == [0, 1, 2] and table["norm_share"].sum() == pytest.approx(1)
+    assert list(table["ev"]) == [run.metrics["validation"][f"ev_layer_{layer}"] for layer in range(3)]
+    np.testing.assert_array_equal(table["ev_alone"], [np.nan, np.nan, ev])
+    bars = {trace.name: list(trace.y) for trace in ev_by_layer(table).data}
+    assert bars["this crosscoder"] == list(table["ev"]) and bars["the layer by itself"][2] == ev
+    features = pd.DataFrame({"norm_layer_0": [1.0, 0.0, 0.0], "norm_layer_1": [3.0, 2.0, 0.0]})
+    np.testing.assert_array_equal(relative_norms(features, 0, 1), [0.75, 1, np.nan])
 
 
 def test_every_light_is_green(trained):
