@@ -231,8 +231,9 @@ def test_documents_named_in_the_code_exist() -> None:
 
 
 def test_every_document_is_in_the_index() -> None:
-    listed = set(re.findall(r"\]\(([^)#]+\.md)\)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8")))
-    assert listed == {path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS[2:]} - {"README.md"}
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\]\(([^)#]+\.md)\)", index)) | set(re.findall(r"`([\w/-]+\.md)`", index))
+    assert {path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS[2:]} - {"README.md"} <= named
 
 
 def test_the_readme_has_a_picture_of_each_page() -> None:
