@@ -19,6 +19,7 @@ from sae.experiments import MEASUREMENTS
 from sae.experiments.measurement import Case
 from sae.experiments.tables import captured, cut, encoded
 from sae.language_models import load
+from sae.models import build
 from sae.models.topk import TopK
 from tests.language_models import tiny
 
@@ -85,6 +86,7 @@ def test_texts_are_cut_at_a_token(tmp_path: Path) -> None:
 
 def test_activations_without_a_model_read_nothing(tmp_path: Path) -> None:
     made = plant_activations(Planting(rows=60, d_in=8), tmp_path / "p", name="p")
-    case = Case("run", {}, None, None, made.slice(), made, lambda: None, "cpu")  # type: ignore
+    sae = build("topk", d_in=8, d_sae=16, k=2)
+    case = Case("run", {}, sae, None, made.slice(), made, lambda: None, "cpu")  # type: ignore
     with pytest.raises(UserError, match="'p' come from none: leave table empty"):
         captured(case, str(table(tmp_path)), "mean", 0, Silent())
