@@ -108,7 +108,7 @@ def rows_of_example(run: RunFolder, example: int) -> np.ndarray:
     return order[starts[example] : starts[example + 1]]
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _index(root: str, activations: str, sha256: str, start: int, _slice: Slice) -> tuple[np.ndarray, np.ndarray]:
     owner = _slice.rows["example"].to_numpy()
     counts = np.bincount(owner) if len(owner) else np.zeros(0, np.int64)
@@ -141,7 +141,7 @@ def specificity(run: RunFolder) -> Specificity:
     return _specificity(str(workspace().root), run.id, _modified(run, "codes.safetensors"))
 
 
-@st.cache_resource(max_entries=16, show_spinner="Comparing features with labels")
+@st.cache_resource(max_entries=32, show_spinner="Comparing features with labels")
 def _specificity(root: str, run: str, modified: int) -> Specificity:
     from sae.workspace import Workspace
     from sae.workspace.specificity import specificity_of
@@ -168,7 +168,7 @@ def _folder(folder: str) -> RunFolder:
     return RunFolder(Path(folder))
 
 
-@st.cache_resource(max_entries=16, show_spinner="Opening feature activations")
+@st.cache_resource(max_entries=64, show_spinner="Opening feature activations")
 def _codes(folder: str, modified: int) -> FeatureActivations:
     return _folder(folder).codes()
 
@@ -179,12 +179,12 @@ def _table(folder: str, name: str, modified: int) -> pd.DataFrame:
     return run.features() if name == "features" else run.pairs()
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
 def _weights(folder: str, modified: int) -> dict[str, np.ndarray]:
     return _folder(folder).weights()
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _map(folder: str, modified: int) -> Place:
     from sae.common.files import read_json
 
@@ -199,7 +199,7 @@ def _map(folder: str, modified: int) -> Place:
     return Place(table, "UMAP of decoder rows", f"UMAP ({known})", True)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _principal(folder: str, modified: int) -> Place:
     from sae.analysis.maps import decoder_map
 
@@ -209,7 +209,7 @@ def _principal(folder: str, modified: int) -> Place:
     return Place(table, "PCA of decoder rows", "first two principal axes, until the UMAP is made", False)
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _slice(root: str, data: dict[str, Any]) -> Slice:
     from sae.workspace import Workspace
 
@@ -227,13 +227,13 @@ def _columns(run: RunFolder) -> tuple[np.ndarray, np.ndarray]:
     return _columns_of(str(workspace().root), data["activations"], data["sha256"], data["start"], slice_of(run))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _columns_of(root: str, activations: str, sha256: str, start: int, _slice: Slice) -> tuple[np.ndarray, np.ndarray]:
     rows = _slice.rows
     return rows["example"].to_numpy(), rows["split"].to_numpy()
 
 
-@st.cache_resource(max_entries=8, show_spinner="Reading the strongest examples")
+@st.cache_resource(max_entries=32, show_spinner="Reading the strongest examples")
 def _top_texts(folder: str, modified: int, n: int, length: int) -> list[tuple[str, ...]]:
     from sae.analysis.top_rows import top_rows
 
