@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -15,6 +13,7 @@ from sae.report.examples import has_tokens
 from sae.report.visible import visible
 from sae.ui import (
     address,
+    card_dead,
     card_examples,
     goes_with,
     keys,
@@ -34,7 +33,6 @@ from sae.ui.words import count, plain, share
 from sae.workspace.notes import FeatureNote, Notes
 
 if TYPE_CHECKING:
-    from sae.analysis.near import Nearness
     from sae.workspace.runs import RunFolder
 
 PER_STRATUM = (5, 10, 20, 50)
@@ -58,7 +56,7 @@ def show(run: RunFolder, feature: int, order: Sequence[int]) -> None:
             goes_with.show(run, feature)
             stability_view.badge(run, feature)
         if line["dead"]:
-            _dead(run, feature, line)
+            card_dead.show(run, feature, line)
         left, right = st.columns([1.5, 1], gap="medium")
         with left, page.errors_shown("showing examples"):
             _examples(run, feature, line)
@@ -154,7 +152,9 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
             "How many", list(PER_STRATUM), name="many", default=10, format=lambda n: f"up to {n}", visible=False
         )
         keep = card_examples.pick_rows(run)
-    lines = card_examples.strata(run, feature, int(wanted or 10), _closeness(run, feature) if dead else None, keep)
+    lines = card_examples.strata(
+        run, feature, int(wanted or 10), card_dead.closeness(run, feature) if dead else None, keep
+    )
     lines = lines[lines["stratum"] == stratum]
     piece = loaded.slice_of(run)
     if keep is not None:
@@ -170,78 +170,6 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
     )  # fmt: skip
     if not dead and not has_tokens(piece):
         st.caption(plain(card_examples.row_note(piece)))
-
-
-def _pre_activation(run: RunFolder, feature: int) -> np.ndarray:
-    from sae.analysis.near import pre_activation
-
-    weights = loaded.weights(run)
-    rows, b_dec = _encoder_rows(str(run.folder), (run.folder / "weights.safetensors").stat().st_mtime_ns)
-    return pre_activation(rows, weights["W_enc"], weights["b_enc"], feature, b_dec)
-
-
-@st.cache_resource(max_entries=2, show_spinner="Reading rows as the encoder sees them")
-def _encoder_rows(folder: str, modified: int) -> tuple[np.ndarray, np.ndarray | None]:
-    from sae.workspace.encoder_rows import encoder_rows
-    from sae.workspace.runs import RunFolder
-
-    run = RunFolder(Path(folder))
-    return encoder_rows(run, loaded.slice_of(run).x)
-
-
-def _nearness(run: RunFolder, feature: int) -> Nearness:
-    from sae.analysis.near import nearness
-
-    model = run.config["model"]
-    signed = model.get("selection", "signed") == "signed"
-    # Bits are on above the threshold, which is 0 before the sigmoid; or they are the K strongest.
-    bits = model["architecture"] == "binary"
-    k = None if bits and model["code"] == "threshold" else model.get("k")
-    weakest = _weakest(str(run.folder), (run.folder / "codes.safetensors").stat().st_mtime_ns) if bits and k else None
-    threshold = loaded.weights(run).get("threshold")
-    if threshold is not None:  # of each feature, or one for all
-        own = float(np.broadcast_to(threshold, model["d_sae"])[feature])
-        weakest = np.full(loaded.codes(run).n_rows, max(own, 0.0))
-    return nearness(loaded.codes(run), _pre_activation(run, feature), k, signed, weakest)
-
-
-@st.cache_resource(max_entries=8, show_spinner="Reading what each row selected")
-def _weakest(folder: str, modified: int) -> np.ndarray:
-    from sae.analysis.near import weakest_selected
-    from sae.workspace.runs import RunFolder
-
-    run = RunFolder(Path(folder))
-    weights = loaded.weights(run)
-    return weakest_selected(loaded.codes(run), loaded.slice_of(run).x, weights["W_enc"], weights["b_enc"])
-
-
-def _closeness(run: RunFolder, feature: int) -> np.ndarray:
-    """[n_rows]: the larger, the less it took for the feature to be selected there."""
-    short = _nearness(run, feature).short
-    return short.max(initial=0.0) - short
-
-
-def _dead(run: RunFolder, feature: int, line: pd.Series) -> None:
-    """How near a dead feature came, and when it was last alive."""
-    words = ["This feature is dead."]
-    if "last_fired_row" in line and pd.notna(line["last_fired_row"]):
-        fired = int(line["last_fired_row"])
-        rows = max(int(run.config["data"]["rows"].get("train", 0)), 1)
-        words.append(
-            f"In training it was last selected after {fired:,} rows (epoch {fired / rows:.1f})."
-            if fired
-            else "In training it was never selected."
-        )
-    with page.errors_shown("reading how near it came"):
-        near = _nearness(run, feature)
-        if near.row >= 0:
-            words.append(
-                f"It came nearest on row {near.row:,}: {near.value:.3g} before the selection, where {near.needed:.3g} "
-                f"was needed. Above 0 on {share(near.positive)} of the rows."
-            )
-    if line["nearest_feature"] >= 0:
-        words.append("Its nearest living neighbour may do its work.")
-    st.info(" ".join(words))
 
 
 def _histogram(run: RunFolder, feature: int) -> None:
