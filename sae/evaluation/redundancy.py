@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ROWS = 20_000  # that correlations are taken over, evenly spread, where there are more
 _BLOCK_ENTRIES = 16_000_000  # products held at once: 128 MB
+_DENSE = 0.07  # share of active features from which on a dense product is the faster one
 
 
 def redundancy(codes: Codes, rows: np.ndarray, W_dec: torch.Tensor) -> dict[str, float]:
@@ -59,13 +60,28 @@ def _mean_abs_correlation(x: csr_matrix) -> float:
         return float("nan")
     total = 0.0
     step = max(1, _BLOCK_ENTRIES // d)
-    by_feature = x.T.tocsr()
+    products_of = _dense_products if x.nnz > _DENSE * n * d else _sparse_products
     for start in range(0, d, step):
         part = slice(start, start + step)
-        products = (by_feature[part] @ x).toarray() / n
+        products = products_of(x, part) / n
         r = (products - np.outer(mean[part], mean)) / np.outer(deviation[part], deviation)
         total += float(np.abs(r).sum())
     return (total - d) / (d * (d - 1))  # less the diagonal
+
+
+def _sparse_products(x: csr_matrix, part: slice) -> np.ndarray:
+    """x[:, part]ᵀ x as float64 [features of the part, d], in time of the square of the active features a row."""
+    return (x[:, part].T.tocsr() @ x).toarray()
+
+
+def _dense_products(x: csr_matrix, part: slice) -> np.ndarray:
+    """The same in time of d a row and feature: a ReLU SAE that no penalty holds has half of its features on."""
+    total: np.ndarray = np.zeros((len(range(x.shape[1])[part]), x.shape[1]))
+    rows = max(1, _BLOCK_ENTRIES // x.shape[1])
+    for first in range(0, x.shape[0], rows):
+        block = x[first : first + rows].toarray()
+        total += block[:, part].T @ block
+    return total
 
 
 def _mean_max_cosine(W_dec: torch.Tensor) -> float:

@@ -13,9 +13,11 @@ def codes_of(dense: np.ndarray) -> Codes:
     return Codes(indptr, features.astype(np.int32), dense[rows, features].astype(np.float32))
 
 
+@pytest.mark.parametrize("dense_from", [0.0, 1.0])
 @pytest.mark.parametrize("entries", [16_000_000, 20])
-def test_correlation_and_cosine_are_those_of_dense_arrays(monkeypatch, entries):
+def test_correlation_and_cosine_are_those_of_dense_arrays(monkeypatch, entries, dense_from):
     monkeypatch.setattr(module, "_BLOCK_ENTRIES", entries)
+    monkeypatch.setattr(module, "_DENSE", dense_from)
     rng = np.random.default_rng(0)
     dense = np.where(rng.random((60, 9)) < 0.4, rng.random((60, 9)), 0).astype(np.float32)
     dense[:, 3] = 0  # dead
