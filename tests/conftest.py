@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.order import long_ones_first
+
 # Before numpy and torch are imported: they read it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -20,6 +22,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SCRATCH] = scratch = tempfile.mkdtemp(prefix="sae-tests-")
     os.environ["SAE_WORKSPACE"] = os.path.join(scratch, "workspace")
     os.environ["SAE_DEMO"] = "off"
+    # xdist hands out the files with most tests first, so last of all the few tests that take minutes.
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        long_ones_first(items, config.rootpath)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
