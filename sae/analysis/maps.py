@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,7 @@ def decoder_map(
             import umap  # several seconds: only where a map is made
 
             reducer = umap.UMAP
+            _keep_compiled("umap.")
         except ImportError:
             used, why = "pca", "umap-learn is not installed"
     versions = {"numpy": np.__version__}
@@ -101,6 +104,19 @@ def _principal(rows: np.ndarray, axes: int, centre: bool = False) -> np.ndarray:
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(vectors.shape[1])])
     result[:, : vectors.shape[1]] = rows @ vectors
     return result
+
+
+def _keep_compiled(prefix: str) -> None:
+    """Let numba keep on the disk what it compiles of these modules, as it does with our own loops: umap-learn doesn't
+    ask for it, and compiling takes each process a hundred times as long as a small map."""
+    from numba.core.dispatcher import Dispatcher
+
+    for name, module in list(sys.modules.items()):
+        if name.startswith(prefix):
+            for function in vars(module).values():
+                if isinstance(function, Dispatcher) and function.py_func.__module__ == name:
+                    with contextlib.suppress(RuntimeError):  # nowhere to keep it
+                        function.enable_caching()
 
 
 def _umap(reducer: Any, points: np.ndarray, seed: int, neighbours: int, min_dist: float, metric: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,13 @@ def test_umap_puts_directions_of_a_group_together_and_comes_out_the_same_again()
     assert (groups[distances.argmin(1)] == groups).mean() > 0.9
     again, _ = decoder_map(W_dec, alive, n_neighbors=8)
     np.testing.assert_array_equal(again, table)
+
+
+def test_what_numba_compiles_for_a_map_is_kept_for_the_next_process():
+    decoder_map(np.random.default_rng(4).normal(size=(30, 4)))
+    from umap import umap_
+
+    assert list(Path(umap_.smooth_knn_dist.stats.cache_path).glob("umap_.smooth_knn_dist-*.nbi"))
 
 
 def test_pca_against_sklearn():
