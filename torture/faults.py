@@ -21,7 +21,7 @@ from typing import Any
 from sae.common.errors import UserError
 from sae.workspace import Workspace
 from sae.workspace.start import start_experiment
-from torture.shared import answers, command, finished, report, spec, start_app, start_supervisor, until, with_rows
+from torture.shared import answers, finished, report, spec, start_app, start_supervisor, until, with_rows, work_off
 
 PORT = 8991
 EPOCHS = 60
@@ -114,7 +114,7 @@ def trial(folder: Path, kills: int, seed: int, app: bool = True) -> dict[str, An
     calm = with_rows(folder / "calm")
     for sweep in range(disturbed.sweep + 1):
         job = start_experiment(calm, spec(f"sweep-{sweep}", sweep, EPOCHS), device="cpu")
-        command(calm, "supervisor", "--device", "cpu", "--idle-exit", "0")
+        work_off(calm, job.id)
         assert calm.jobs.get(job.id).status == "done"
     mine, theirs = finished(disturbed.workspace), finished(calm)
     assert mine == theirs, f"weights differ: {sorted(run for run in theirs if mine.get(run) != theirs[run])}"

@@ -11,9 +11,11 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from sae.common.files import file_sha256
 from sae.workspace import Workspace
+from sae.workspace.supervisor import Supervisor
 
 ROWS, WIDTH = 6_000, 64
 
@@ -51,6 +53,12 @@ def spec(name: str, seed: int, epochs: int) -> dict[str, Any]:
 def start_supervisor(workspace: Workspace) -> subprocess.Popen[bytes]:
     words = [sys.executable, "-m", "sae", "supervisor", "--device", "cpu"]
     return subprocess.Popen(words, env=environment(workspace), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def work_off(workspace: Workspace, job: str) -> None:
+    """Carry out one job under a supervisor of this process, and none that it queues: nobody looks at its maps."""
+    with patch.dict(os.environ, environment(workspace)):
+        Supervisor(workspace, "cpu", only=job).run()
 
 
 def start_app(workspace: Workspace, port: int) -> subprocess.Popen[bytes]:
