@@ -22,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SCRATCH] = scratch = tempfile.mkdtemp(prefix="sae-tests-")
     os.environ["SAE_WORKSPACE"] = os.path.join(scratch, "workspace")
     os.environ["SAE_DEMO"] = "off"
+    if not hasattr(config, "workerinput"):  # its workers get it from the process that starts them
+        os.environ["SAE_TESTS_SHARED"] = os.path.join(scratch, "shared")
+        os.mkdir(os.environ["SAE_TESTS_SHARED"])
     # xdist hands out the files with most tests first, so last of all the few tests that take minutes.
     config.option.loadscopereorder = False
 

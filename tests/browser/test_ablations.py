@@ -11,6 +11,7 @@ from tests.browser.app import App
 from tests.browser.driving import serious_violations, visit
 from tests.browser.test_results import click_line
 from tests.workspace import ablations
+from tests.workspace.made import copy_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def app(start_app: Callable, tmp_path_factory: pytest.TempPathFactory) -> App:
     """The app over finished ablations."""
     root = tmp_path_factory.mktemp("ablations") / "workspace"
-    ablations.make(root)
+    copy_of(ablations.make, root)
     return start_app(root)
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.browser.app import App
 from tests.browser.driving import press_for, serious_violations, settle, visit
 from tests.workspace import results
+from tests.workspace.made import copy_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -22,7 +23,7 @@ HEADER = ROW = 35  # px of a table's lines
 def app(start_app: Callable, tmp_path_factory: pytest.TempPathFactory) -> App:
     """The app over finished runs."""
     root = tmp_path_factory.mktemp("results") / "workspace"
-    results.make(root)
+    copy_of(results.make, root)
     return start_app(root)
 
 

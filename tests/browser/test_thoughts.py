@@ -14,6 +14,7 @@ from sae.workspace import Workspace
 from tests.browser import app as apps
 from tests.browser.driving import serious_violations, settle, visit
 from tests.workspace import thoughts, wrong_answers
+from tests.workspace.made import copy_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -25,7 +26,7 @@ PATIENCE = 120_000  # ms, for a machine that does much else
 def app(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[apps.App]:
     """The app over the thoughts of a tiny model and a sweep over them."""
     folder = tmp_path_factory.mktemp("thoughts")
-    workspace = thoughts.make(folder / "workspace")
+    workspace = copy_of(thoughts.make, folder / "workspace")
     # The model is in a folder here, not among those that ship.
     path = workspace.activations_folder("thoughts") / "manifest.json"
     manifest = read_json(path)
@@ -38,7 +39,7 @@ def app(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def wrong(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[apps.App]:
     """The app over a sweep whose errors were predicted."""
     folder = tmp_path_factory.mktemp("wrong")
-    workspace = wrong_answers.make(folder / "workspace")
+    workspace = copy_of(wrong_answers.make, folder / "workspace")
     with apps.serve(workspace.root, folder / "server.log", {"SAE_THREADS": "1"}) as running:
         yield running
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
@@ -18,8 +20,12 @@ from sae.ui import reproduce
 from sae.workspace import Workspace
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
+from tests.workspace.made import copy_of
 
 N = 200
+
+#: What app.py tells Streamlit of its pages: AppTest knows it after a run, and Home need not run before every page.
+_PAGES: dict[str, Any] = {}
 
 
 def describe_examples(folder: Path, n: int = N) -> None:
@@ -63,6 +69,15 @@ def copied(trained: Path, tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "copied")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def components_found_once() -> Iterator[None]:
+    """Every AppTest looks for components in all installed packages, which takes longer than most pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def enters_through_app(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a server that has been visited before.
@@ -97,7 +112,9 @@ def open_page(monkeypatch: pytest.MonkeyPatch, repository: Path) -> Callable[...
         monkeypatch.setenv("SAE_WORKSPACE", str(root))
         at = AppTest.from_file(str(repository / "app.py"), default_timeout=60)
         if stem != "home":
-            at.run()
+            if not _PAGES:
+                _PAGES.update(AppTest.from_file(str(repository / "app.py"), default_timeout=60).run()._registered_pages)
+            at._registered_pages = dict(_PAGES)
             at.switch_page(f"pages/{stem}.py")
         for name, value in address.items():
             at.query_params[name] = value
@@ -111,7 +128,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The workspace of `tests.workspace.results`. Not to be written to."""
     from tests.workspace.results import make
 
-    return make(tmp_path_factory.mktemp("results") / "workspace")
+    return copy_of(make, tmp_path_factory.mktemp("results") / "workspace")
 
 
 @pytest.fixture

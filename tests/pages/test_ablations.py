@@ -23,6 +23,7 @@ from tests.pages.states import reopened
 from tests.pages.test_home import words
 from tests.workspace import ablations
 from tests.workspace.helpers import put_activations
+from tests.workspace.made import copy_of
 
 LOSS = "reconstruction_loss"
 
@@ -30,7 +31,7 @@ LOSS = "reconstruction_loss"
 @pytest.fixture(scope="module")
 def ablated(tmp_path_factory) -> Workspace:
     """Not to be written to."""
-    return ablations.make(tmp_path_factory.mktemp("ablated") / "workspace")
+    return copy_of(ablations.make, tmp_path_factory.mktemp("ablated") / "workspace")
 
 
 @pytest.fixture

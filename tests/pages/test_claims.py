@@ -11,6 +11,7 @@ from sae.workspace import Workspace
 from tests.workspace import ablations
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
+from tests.workspace.made import copy_of
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_claims_of_another_kind_have_no_figures_of_a_grid(workspace: Path, repos
 def test_an_ablation_is_evidence_for_its_documents(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace = ablations.make(tmp_path / "workspace")
+    workspace = copy_of(ablations.make, tmp_path / "workspace")
     monkeypatch.setenv("SAE_WORKSPACE", str(workspace.root))
     app = opened(repository, experiment="alpha", view="figures", claim="alpha-count")
     lines = app.dataframe[0].value.set_index("id")

@@ -15,13 +15,14 @@ from sae.workspace.measurements import measure_runs
 from tests.pages.test_grid import spec
 from tests.pages.test_home import words
 from tests.workspace import thoughts
+from tests.workspace.made import copy_of
 
 
 @pytest.fixture(scope="module")
 def patched(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The runs of grid `one`, of which the first is patched; the second could not be. Two slices of `sweep` are."""
     root = tmp_path_factory.mktemp("patched")
-    workspace = thoughts.make(root / "workspace")
+    workspace = copy_of(thoughts.make, root / "workspace")
     spec = {"kind": "patching", "name": "patched", "source": "one", "runs": [],
             "settings": {"min_active": 2, "features": 4, "resamples": 50}}  # fmt: skip
     manifest = workspace.activations_folder("thoughts") / "manifest.json"

@@ -15,13 +15,14 @@ from sae.workspace import Workspace
 from tests.pages.states import reopened
 from tests.pages.test_grid import spec
 from tests.pages.test_home import words
+from tests.workspace.made import copy_of
 from tests.workspace.thoughts import LAYERS, STEPS, N, make
 
 
 @pytest.fixture(scope="module")
 def thoughts(tmp_path_factory) -> Workspace:
     """Not to be written to."""
-    return make(tmp_path_factory.mktemp("thoughts") / "workspace")
+    return copy_of(make, tmp_path_factory.mktemp("thoughts") / "workspace")
 
 
 @pytest.fixture

@@ -17,12 +17,13 @@ from sae.ui.cells import axes, cells_data
 from sae.workspace import Workspace
 from tests.pages.test_home import words
 from tests.workspace import thoughts
+from tests.workspace.made import copy_of
 
 
 @pytest.fixture(scope="module")
 def thought(tmp_path_factory):
     """Thoughts of two layers and seven steps, and SAEs on them. Not to be written to."""
-    return thoughts.make(tmp_path_factory.mktemp("thoughts") / "workspace").root
+    return copy_of(thoughts.make, tmp_path_factory.mktemp("thoughts") / "workspace").root
 
 
 @pytest.fixture

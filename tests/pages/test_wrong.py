@@ -24,12 +24,13 @@ from tests.pages.test_grid import spec
 from tests.pages.test_home import words
 from tests.workspace import wrong_answers
 from tests.workspace.helpers import put_activations
+from tests.workspace.made import copy_of
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Workspace:
     """Not to be written to."""
-    return wrong_answers.make(tmp_path_factory.mktemp("wrong") / "workspace")
+    return copy_of(wrong_answers.make, tmp_path_factory.mktemp("wrong") / "workspace")
 
 
 @pytest.fixture

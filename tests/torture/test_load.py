@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import load
+from tests.workspace.made import copy_of
 from tests.workspace.results import make
 
 
 def test_visitors_meet_no_error_while_a_grid_trains(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(load, "PAUSE", (0.1, 0.5))
-    workspace = make(tmp_path / "workspace")
+    workspace = copy_of(make, tmp_path / "workspace")
     places = load.views(workspace)
     job = load.begin_training(workspace)
     places += [("train", {"show": "watch", "experiment": job.name}), ("grid", {"experiment": job.name})] * 3

@@ -12,12 +12,13 @@ from sae.common.errors import UserError
 from sae.common.files import write_json, write_parquet
 from sae.workspace import Workspace
 from sae.workspace.specificity import specificity_of
+from tests.workspace.made import copy_of
 from tests.workspace.results import make
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made") / "workspace")
+    return copy_of(make, tmp_path_factory.mktemp("made") / "workspace")
 
 
 @pytest.fixture
