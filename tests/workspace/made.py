@@ -20,7 +20,7 @@ def copy_of(make: Callable[[Path], Workspace], root: Path) -> Workspace:
     kept = Path(os.environ[SHARED]) / make.__module__
     with FileLock(f"{kept}.lock"):
         if not kept.exists():
-            making = kept.with_suffix(".making")
+            making = Path(f"{kept}.making")
             shutil.rmtree(making, ignore_errors=True)  # of a worker that was ended
             make(making / "workspace").database.close()
             making.rename(kept)
