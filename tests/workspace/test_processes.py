@@ -8,8 +8,10 @@ import pytest
 
 from sae.common.errors import UserError
 from sae.training.training import begun
+from sae.workspace.child import JobProgress
 from sae.workspace.processes import command, count_of, without
 from sae.workspace.start import start_again, start_experiment
+from sae.workspace.work import run_experiment
 from tests.workspace.helpers import until
 
 
@@ -47,10 +49,14 @@ def workers(job):
         return []
 
 
-def test_cancelled_it_resumes_and_a_process_that_dies_ends_it_until_it_resumes(filled, supervisor):
-    whole = start_experiment(filled, spec("whole", 40), device="cpu")
+def test_cancelled_it_resumes_and_a_process_that_dies_ends_it_until_it_resumes(
+    filled, supervisor, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SAE_THREADS", "1")
+    run_experiment(filled, spec("whole", 40), "cpu", JobProgress(tmp_path))
+    for maps in filled.jobs.active():  # or they start when the job is cancelled, and it has to wait for them
+        filled.jobs.cancel(maps.id)
     supervisor(filled)
-    until(lambda: not filled.jobs.get(whole.id).active, 180)
     job = start_experiment(filled, spec("stopped", 40), device="cpu", processes=2)
     (run,) = filled.experiment("stopped").run_ids()
     checkpoint = filled.run_folder(run) / "checkpoint.safetensors"

@@ -72,7 +72,7 @@ def test_a_supervisor_and_a_node_die_in_a_sweep_and_nothing_is_lost_or_trained_t
     calm = Workspace(tmp_path / "calm")
     put_activations(calm)
     (tmp_path / "progress").mkdir()
-    wanted = sweep(epochs=500, d_sae=(32, 48))
+    wanted = sweep(epochs=250, d_sae=(32, 48))
     run_experiment(calm, wanted, "cpu", JobProgress(tmp_path / "progress"))
 
     configure(filled, "ray", {"address": cluster.address})
