@@ -1,4 +1,8 @@
-"""The same run again with what keeps features alive: centred rows, a tied start, and AuxK (docs/corrected.md)."""
+"""The same run again with what keeps features alive: centred rows, a tied start, and AuxK (docs/corrected.md).
+
+A transcoder's features have one direction that is read and another that is written: its tied start is between what a
+row reads and what it writes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,9 @@ CURE: dict[str, tuple[Any, str]] = {
     "encoder_init": ("tied", "the encoder starts as the decoder's transpose"),
     "fit_encoder_scale": (True, "at the scale that fits best"),
     "auxk_coefficient": (1 / 32, "dead features learn what the living leave over (AuxK)"),
+    "decoder_init": ("rows", "features start between what a row reads and what it writes"),
 }
+_OF_TRANSCODERS = ("input_scaling", "decoder_init", "auxk_coefficient")
 _PREFIX = "cure-of-"
 
 
@@ -39,11 +45,13 @@ def changes(training: dict[str, Any] | None) -> dict[str, tuple[Any, Any]]:
         raise UserError(
             f"centring, a tied start and AuxK are settings of TopK SAEs: {training['architecture']!r} has none of them"
         )
+    transcoder = training["architecture"] == "transcoder"
+    names = _OF_TRANSCODERS if transcoder else [name for name in CURE if name != "decoder_init"]
     # Another weight of AuxK than ours is still AuxK.
     return {
-        name: (training[name], value)
-        for name, (value, _) in CURE.items()
-        if training[name] != value and not (name == "auxk_coefficient" and training[name])
+        name: (training[name], CURE[name][0])
+        for name in names
+        if training[name] != CURE[name][0] and not (name == "auxk_coefficient" and training[name])
     }
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from sae.common.errors import UserError
+from sae.training.config import CONFIGS, from_settings
 from sae.workspace.autopsies import autopsy_of
 from sae.workspace.child import JobProgress
 from sae.workspace.cure import changes, cure_spec, cured
@@ -37,3 +38,15 @@ def test_what_has_no_cure_says_why():
         changes(None)
     with pytest.raises(UserError, match="'standard' has none of them"):
         changes({"architecture": "standard"})
+
+
+@pytest.mark.parametrize("architecture", sorted(set(CONFIGS) - {"binary", "standard", "panneal", "gated", "jumprelu"}))
+def test_every_architecture_that_selects_is_cured_by_settings_that_it_has(architecture):
+    bad = {"input_scaling": False, "auxk_coefficient": 0.0}
+    bad |= {"decoder_init": "random"} if architecture == "transcoder" else {"encoder_init": "linear"}
+    training = from_settings({"architecture": architecture, "d_sae": 64, "k": 4}).as_dict()
+    assert changes(training) == {}
+    changed = changes({**training, **bad})
+    assert set(changed) == set(bad)
+    cure = from_settings({**training, **bad, **{name: becomes for name, (_, becomes) in changed.items()}})
+    assert changes(cure.as_dict()) == {} and cure.architecture == architecture
