@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sae.workspace.runs import RunFolder
 
 HEIGHT = 420
+_BESIDE_CURVES = 2  # runs whose columns fit beside the curves
 _CURVES = ("validation_ev_total", "loss", "dead_share", "reconstruction_loss", "ev_total_batch", "running_l0")
 _NOT_SHOWN = {"start", "stop", "sha256"}
 
@@ -38,9 +39,10 @@ def controls(runs: Sequence[RunFolder]) -> Choices:
 
 
 def show(runs: Sequence[RunFolder], choices: Choices) -> None:
-    """The table of what differs beside the curves."""
+    """The table of what differs beside the curves; above them where its columns need the whole width."""
     names = compare_runs.names(runs)
-    left, right = st.columns([1.25, 1], gap="medium")
+    wide = len(runs) > _BESIDE_CURVES
+    left, right = (st.container(), st.container()) if wide else st.columns([1.6, 1], gap="medium")
     with left:
         _table(runs, names, choices)
     with right:
@@ -104,8 +106,8 @@ def _table(runs: Sequence[RunFolder], names: Sequence[str], choices: Choices) ->
         n=f"{len(runs)} runs", filename="compare-differences",
         formula="Numbers differ where their stored values do, however they are rounded here.",
         columns={
-            "group": text("Group", width=95), "what": text("", width=200),
-            **{name: text(name, width=115) for name in names},
+            "group": text("Group", width=95), "what": text("", width=290 if len(runs) <= _BESIDE_CURVES else 330),
+            **{name: text(name, width=110 if len(runs) <= _BESIDE_CURVES else 140) for name in names},
             "differs": st.column_config.CheckboxColumn("Differs", width=60) if everything else None,
         },
         reproduce=reproduce.Reproduce(

@@ -201,19 +201,19 @@ def _counts(
     number_column = st.column_config.NumberColumn
     mean = float(found.features["similarity"].mean())
     floor = found.nulls[-1] if found.nulls else None
+    counts = table[["fate", "first", "first_share", "second", "second_share"]]
     table_panel(
-        table.assign(means=[FATES[fate] for fate in table["fate"]]), key="compare_counts",
+        counts.assign(means=[FATES[fate] for fate in table["fate"]]), shown=counts, key="compare_counts",
         title="What became of the features", n=f"{len(sides[0]):,} and {len(sides[1]):,} living features",
         meaning=f"Threshold {threshold:.2f}"
         + (f"; lost at or below {floor.high:.2f} ({CHANCE[floor.name]}, 99.9 %)." if floor else "."),
-        formula=_DEFINITIONS, filename=f"{pair[0].id}-{pair[1].id}-fates", height=214,
+        formula=_DEFINITIONS, filename=f"{pair[0].id}-{pair[1].id}-fates",
         columns={
-            "fate": st.column_config.TextColumn("", width=62),
-            "first": number_column(names[0], format="localized", width=80),
-            "second": number_column(names[1], format="localized", width=80),
-            "first_share": number_column("Share", format="percent", width=58),
-            "second_share": number_column("Share", format="percent", width=58),
-            "means": st.column_config.TextColumn("Means", width=300),
+            "fate": st.column_config.TextColumn("", width=70),
+            "first": number_column(names[0], format="localized", width=110),
+            "first_share": number_column("Share", format="percent", width=65),
+            "second": number_column(names[1], format="localized", width=110),
+            "second_share": number_column("Share", format="percent", width=65),
         },
         reproduce=recipe(pair, found.by, threshold),
     )  # fmt: skip
@@ -223,6 +223,9 @@ def _counts(
             "need not be the same feature."
         )
     proof = "the largest possible" if found.gap < 1e-3 else f"at most {number(found.gap, 2)} below the largest possible"
+    st.caption(
+        " ".join(f"*{fate[:1].upper()}{fate[1:]}*: {text[:1].lower()}{text[1:]}." for fate, text in FATES.items())
+    )
     st.caption(
         f"Mean similarity of all living features of the first: {number(mean)}; at the threshold or above: "
         f"{share(float((found.features['similarity'] >= threshold).mean()))}. The total is {proof}."

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from sae.ui.compare_features import FATES
 from tests.pages.test_home import words
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
@@ -79,6 +80,18 @@ def test_only_what_differs_unless_all_is_asked_for(open_page, results, pair):
     assert len(at.get("plotly_chart")) == 1
 
 
+def test_three_runs_have_the_whole_width_for_their_columns(open_page, results):
+    ids = results.experiment("both").run_ids()
+
+    def beside_the_curves(at):
+        return [column.weight for column in at.columns if any("differs" in one.value for one in column.dataframe)]
+
+    assert beside_the_curves(open_page("compare", results, runs=ids[:2]))
+    at = open_page("compare", results, runs=ids[:3])
+    assert not at.exception and not beside_the_curves(at)
+    assert at.dataframe[0].value.shape[1] == 2 + 3 + 1
+
+
 def test_matched_features_are_the_dense_assignments(open_page, results, pair):
     at = open_page("compare", results, runs=pair, view="features")
     assert not at.exception and not at.error
@@ -89,7 +102,9 @@ def test_matched_features_are_the_dense_assignments(open_page, results, pair):
     assert listed["similarity"].sum() == pytest.approx(total, abs=1e-4)
     assert listed["similarity"].is_monotonic_decreasing
     (counts,) = [shown.value.set_index("fate") for shown in at.dataframe if "first_share" in shown.value]
+    assert list(counts) == ["first", "first_share", "second", "second_share"]
     assert counts["first"].sum() == len(living[0]) and counts["second"].sum() == len(living[1])
+    assert all(f"*{fate.capitalize()}*: {meaning[:20].lower()}" in words(at) for fate, meaning in FATES.items())
     first = listed.iloc[0]
     assert at.subheader[0].value == f"Feature {int(first['feature'])} and feature {int(first['partner'])}"
     assert f"Decoder cosine **{similar.max():.3f}**" in words(at)
