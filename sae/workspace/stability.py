@@ -135,10 +135,12 @@ def _shared_start(run: RunFolder) -> float | None:
     directions, and of w rows drawn from n train rows without replacement w / n.
     """
     training, model = run.config.get("training") or {}, run.config["model"]
-    n = int(run.config["data"]["rows"].get("train", 0))
-    if training.get("decoder_init") != "data" or n < 2:
+    n, start = int(run.config["data"]["rows"].get("train", 0)), training.get("decoder_init")
+    if start not in ("data", "rows") or n < 2:
         return None
-    d_sae = int(model["d_sae"])
-    pairs = min(training.get("principal_pairs") or training.get("k") or d_sae, d_sae // 4, int(model["d_in"]), n - 1)
+    d_sae, pairs = int(model["d_sae"]), 0
+    if start == "data":  # a transcoder's `rows` have no principal directions before them
+        wanted = training.get("principal_pairs") or training.get("k") or d_sae
+        pairs = min(wanted, d_sae // 4, int(model["d_in"]), n - 1)
     drawn = min(d_sae - 2 * pairs, n)
     return (2 * pairs + drawn**2 / n) / d_sae

@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from sae.training.config import from_settings
 from sae.workspace import Workspace
 from sae.workspace.comparing import family, siblings
-from sae.workspace.stability import kept_stability, stability_of
+from sae.workspace.stability import _shared_start, kept_stability, stability_of
 from tests.workspace.grids import train_grid
 from tests.workspace.helpers import put_activations
 
@@ -54,6 +57,16 @@ def test_siblings_and_family(here):
     first = runs(here, 16)[0]
     assert [run.factors["seed"] for run in siblings(here, first)] == [1, 2]
     assert [run.factors["d_sae"] for run in family(here, first)] == [16, 24]
+
+
+def test_transcoders_that_start_from_rows_share_some_of_them():
+    """Of 512 rows drawn from 1,000 another draw has 51.2 %: each row is in it with that probability."""
+    training = from_settings({"architecture": "transcoder", "d_sae": 512, "k": 20}).as_dict()
+    model, data = {"d_sae": 512, "d_in": 64}, {"rows": {"train": 1000}}
+    run: Any = SimpleNamespace(config={"training": training, "model": model, "data": data})
+    assert _shared_start(run) == pytest.approx(0.512)
+    run.config["training"] = training | {"decoder_init": "random"}
+    assert _shared_start(run) is None
 
 
 def test_it_is_what_matching_by_hand_says_and_is_kept(here):
