@@ -5,6 +5,7 @@ What was read is kept with every experiment that is trained from it, so that the
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from pathlib import Path
@@ -68,7 +69,7 @@ def parse_definition(text: str, name: str) -> dict[str, Any]:
         said = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"{name}{where}: {said}") from None
     try:
-        kind_from(found)
+        _check_metrics(kind_from(found))
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return found
@@ -119,6 +120,17 @@ def kind_from(definition: Any) -> Kind:
     )
     _check_trains(kind)
     return kind
+
+
+def _check_metrics(kind: Kind) -> None:
+    """Of a definition that is read: what was kept with an experiment may name metrics of another version."""
+    from sae.figures.style import METRICS, is_metric
+
+    for field, names in (("metrics", kind.metrics), ("matched", (kind.matched,) if kind.matched else ())):
+        if strange := [name for name in names if not is_metric(name)]:
+            near = difflib.get_close_matches(strange[0], METRICS, n=1)
+            said = f"did you mean {near[0]}?" if near else "take such as ev_total, dead or l0"
+            raise UserError(f"{field}: {strange[0]!r} is no metric of a run; {said}")
 
 
 def _check_trains(kind: Kind) -> None:

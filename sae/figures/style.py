@@ -177,6 +177,11 @@ def theme_of(name: ThemeName) -> Theme:
     return THEMES[name]
 
 
+def is_metric(name: str) -> bool:
+    """Whether a run or a measurement of it may have a metric of this name."""
+    return name in METRICS or _OF_LAYER.fullmatch(name) is not None
+
+
 def metric_title(name: str) -> str:
     """A column's name as an axis or title prints it."""
     if name in METRICS:

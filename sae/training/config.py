@@ -150,6 +150,8 @@ def _convert(name: str, value: Any, kind: type) -> Any:
             if isinstance(value, str):
                 return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[value.lower()]
             return bool(value)
+        if kind in (int, float) and isinstance(value, bool):
+            raise ValueError
         if kind is int:
             number = float(value)
             if number != int(number):
