@@ -83,10 +83,15 @@ def layer_sets(activations: Activations) -> list[str]:
 
 
 def architectures_for(kind: Kind) -> tuple[str, ...]:
-    """The architectures that it can be trained with; empty for a kind that is about one, or varies them itself."""
+    """The architectures that it can be trained with; empty for a kind that is about one, or varies them itself.
+
+    Where the layer is a factor, none that reads several at once.
+    """
     named = [kind.settings, *(one.settings for recipes in kind.recipes.values() for one in recipes.values())]
     fixed = kind.ablates or any("architecture" in settings for settings in named)
-    return () if fixed else tuple(name for name in CONFIGS if name != "binary")
+    by_layer = any(factor.name == "layer" for factor in kind.factors)
+    found = (name for name in CONFIGS if name != "binary" and not (by_layer and config_class(name).several_layers))
+    return () if fixed else tuple(found)
 
 
 def impossible(factors: Mapping[str, Sequence[Any]]) -> None:

@@ -109,6 +109,8 @@ def test_another_architecture_is_trained_from_the_form(open_page, copied, no_sup
     assert copied.experiment("gates").spec["settings"] == {"architecture": "gated", "clip_norm": "2"}
     # a recipe that is made for another one says so
     assert train_form.architectures_for(kind_of("topk-vs-l1")) == ()
+    swept, free = (train_form.architectures_for(kind_of(name)) for name in ("layer-position-sweep", "scaling"))
+    assert set(free) - set(swept) == {"crosscoder"} and "transcoder" in swept
     at = open_page("train", copied, k="2", d_sae="8", show="new", architecture="gated", preset="published")
     assert "is not a setting of training gated" in at.error[0].value
 
