@@ -35,7 +35,7 @@ ARCHITECTURES_KIND = Kind(
         Factor("method", tuple(ARCHITECTURES), "architecture"),
         Factor("d_sae", (512,), "dictionary size (features)"),
         Factor("k", (5, 10, 20, 50), "K, or the L0 aimed at"),
-        Factor("seed", (0,), "seed"),
+        Factor("seed", (0, 1, 2), "seed"),
     ),
     settings={"epochs": 100},
     metrics=("ev_total", "l0", "dead", "dense", "l2_ratio", "mse", "perplexity"),

@@ -6,6 +6,7 @@ from sae.common.errors import UserError
 from sae.experiments import kind_of
 from sae.experiments.plan import Spec, resolve, seed_values
 from sae.experiments.presets import PRESETS
+from sae.training.config import CONFIGS
 
 GRID = kind_of("topk-grid")
 
@@ -78,3 +79,12 @@ def test_seeds_count_seeds():
     assert seed_values(3) == [0, 1, 2]
     with pytest.raises(UserError, match="at least 1"):
         seed_values(0)
+
+
+def test_architectures_are_compared_at_four_sparsities_and_three_seeds():
+    kind = kind_of("architectures")
+    runs = resolve(kind, Spec("architectures", "a", "any")).runs
+    # all that read and write one slice of real-valued activations
+    assert {run.config.architecture for run in runs} == set(CONFIGS) - {"binary", "transcoder", "crosscoder"}
+    assert len({run.factors["k"] for run in runs}) >= 4 and {run.factors["seed"] for run in runs} == {0, 1, 2}
+    assert kind.matched == "l0"
