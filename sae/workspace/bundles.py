@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae import __version__
 from sae.common.errors import UserError
-from sae.common.files import file_sha256, read_json, replacing, to_json
+from sae.common.files import read_json, replacing, to_json
 
 if TYPE_CHECKING:
     from sae.workspace.experiments import ExperimentFolder
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "sae-workbench-bundle", 1
 LONGEST_VIEW = 4000
+_BLOCK = 2**20
 _VIEW = re.compile(r"[a-z]{1,20}(\?[\x21-\x7e]*)?")
 _COUNTED = ("runs", "experiments", "findings")
 _KEPT_ASIDE = ("checkpoint.safetensors", "error.json")
@@ -205,8 +207,7 @@ def _write(content: _Content, path: Path, *, title: str, view: str | None) -> di
             archive.writestr(name, text, zipfile.ZIP_DEFLATED)
         for name, file in content.files.items():
             kind = zipfile.ZIP_STORED if name.endswith(_STORED) else zipfile.ZIP_DEFLATED
-            archive.write(file, name, kind)
-            files[name] = {"bytes": archive.getinfo(name).file_size, "sha256": file_sha256(file)}
+            files[name] = _put(archive, name, file, kind)
         manifest = {
             "format": FORMAT,
             "version": VERSION,
@@ -221,8 +222,19 @@ def _write(content: _Content, path: Path, *, title: str, view: str | None) -> di
     return manifest
 
 
-def _entry_of_text(text: str) -> dict[str, Any]:
-    import hashlib
+def _put(archive: zipfile.ZipFile, name: str, file: Path, kind: int) -> dict[str, Any]:
+    """Read once, so that what is written and what the manifest says of it are the same while others write notes."""
+    info = zipfile.ZipInfo.from_file(file, name, strict_timestamps=False)  # images and bad clocks date files to 1970
+    info.compress_type = kind
+    size, digest = 0, hashlib.sha256()
+    with open(file, "rb") as source, archive.open(info, "w") as target:
+        while block := source.read(_BLOCK):
+            size += len(block)
+            digest.update(block)
+            target.write(block)
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
+
+def _entry_of_text(text: str) -> dict[str, Any]:
     data = text.encode()
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -73,6 +73,7 @@ class _Merge:
         self.found = Opened(bundle.title, needs=list(bundle.manifest["needs"]))
         self.experiments: dict[str, str] = {}
         self.activations: dict[str, str] = {}
+        self.others: set[str] = set()
 
     def all(self) -> Opened:
         for name in self.bundle.names("activations"):
@@ -127,10 +128,12 @@ class _Merge:
             self._put(theirs, ours)
             return
         if not RunFolder(ours).done:
-            self.found.refused.append(f"run {run} is in training here: theirs was not taken")
+            self._refuse(run, f"run {run} is in training here: theirs was not taken")
             return
         if file_sha256(ours / "weights.safetensors") != file_sha256(theirs / "weights.safetensors"):
-            self.found.refused.append(f"run {run} is here with other weights: theirs was not taken, nor its notes")
+            self._refuse(
+                run, f"run {run} is here with other weights: theirs was not taken, nor its notes and measurements"
+            )
             return
         self.found.here.append(f"runs/{run}")
         differences = bundles_notes.compare(run, Notes(ours), Notes(theirs), self.found.title)
@@ -138,6 +141,11 @@ class _Merge:
         if differences:
             d_sae = int(RunFolder(ours).config["model"]["d_sae"])
             self._do(lambda: bundles_notes.join(ours, Notes(theirs), self.found.title, d_sae))
+
+    def _refuse(self, run: str, why: str) -> None:
+        """Ours of this id is another SAE: nothing that they say of theirs may stand beside it."""
+        self.others.add(run)
+        self.found.refused.append(why)
 
     def _experiment_name(self, name: str) -> str:
         """Its name here: its own, unless another experiment has that."""
@@ -158,6 +166,14 @@ class _Merge:
                 place["activations"] = self.activations.get(place["activations"], place["activations"])
         if spec.get("source"):
             spec["source"] = self.experiments.get(spec["source"], spec["source"])
+        for listed in ("runs", "measured"):
+            if listed in content:
+                content[listed] = [run for run in content[listed] if run["id"] not in self.others]
+        for run in self.others:
+            shutil.rmtree(theirs / "parts" / run, ignore_errors=True)
+        if not content["runs"] and not content.get("measured"):
+            self.found.refused.append(f"experiment {name} is about runs that were not taken alone: it was not taken")
+            return
         write_json(theirs / "experiment.json", content)
         target = self.workspace.experiment_folder(ours)
         if not (target / "experiment.json").exists():
@@ -203,6 +219,9 @@ class _Merge:
         if view is None:
             return None
         page, mark, query = view.partition("?")
+        if self.others & {value for _, value in parse_qsl(query)}:
+            self.found.refused.append("what it opens on was seen in a run that was not taken: it is not opened here")
+            return None
         names = {"experiment": self.experiments, "activations": self.activations}
         pairs = [(key, names.get(key, {}).get(value, value)) for key, value in parse_qsl(query, keep_blank_values=True)]
         return page + mark + urlencode(pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import stat
@@ -16,6 +17,7 @@ import pytest
 
 from sae.cli.main import main
 from sae.common.errors import UserError
+from sae.common.files import write_json
 from sae.workspace import Workspace, access
 from sae.workspace.bundles import make_bundle
 from sae.workspace.bundles_merge import open_bundle
@@ -166,6 +168,59 @@ def test_a_run_of_other_weights_is_not_mixed(sent, bundle, here) -> None:
     (refused,) = open_bundle(here, bundle).refused
     assert first in refused and "other weights" in refused
     assert (here.run_folder(first) / "weights.safetensors").read_bytes() == before
+
+
+def test_nothing_that_is_said_of_other_weights_stands_beside_ours(sent, here, tmp_path) -> None:
+    shutil.copytree(sent.root, tmp_path / "theirs")
+    theirs = Workspace(tmp_path / "theirs")
+    first, second = theirs.experiment("grid").run_ids()
+    measured = theirs.experiment_folder("measured")
+    listed = [{"id": run, "factors": {}, "name": run} for run in (first, second)]
+    spec = {"kind": "evaluation", "name": "measured", "source": "grid", "settings": {}}
+    content = {**theirs.experiment("grid").content, "name": "measured", "kind": "evaluation", "spec": spec, "runs": []}
+    for run in (first, second):
+        write_json(measured / "parts" / run / "summary.json", {"of": run})
+    write_json(measured / "experiment.json", {**content, "measured": listed})
+    make_bundle(theirs, "grid", tmp_path / "a.zip", view=f"features?run={first}&feature=1")
+    make_bundle(theirs, first, tmp_path / "alone.zip")
+    open_bundle(here, tmp_path / "a.zip")
+    shutil.rmtree(here.experiment_folder("measured"))
+    shutil.copy(here.run_folder(second) / "weights.safetensors", here.run_folder(first) / "weights.safetensors")
+    found = open_bundle(here, tmp_path / "a.zip")
+    assert found.view is None and any("opens on" in line for line in found.refused), "it would show ours instead"
+    assert here.experiment("measured").measured_runs() == [second]
+    assert [path.name for path in (here.experiment_folder("measured") / "parts").iterdir()] == [second]
+    shutil.rmtree(here.experiment_folder("measured"))
+    assert any("measured" in line for line in open_bundle(here, tmp_path / "alone.zip").refused)
+    assert not here.experiment_folder("measured").exists()
+
+
+def test_files_of_any_date_that_change_meanwhile(sent, here, tmp_path, monkeypatch) -> None:
+    shutil.copytree(sent.root, tmp_path / "old")
+    old = Workspace(tmp_path / "old")
+    run = old.experiment("grid").runs()[0]
+    os.utime(run.folder / "config.json", (0, 0))  # as in an image, or after a clock that jumped
+    closed = zipfile.ZipFile.open
+    notes = run.folder / "notes.json"
+
+    def and_somebody_writes(self, name, mode="r", **named):
+        if mode == "w" and getattr(name, "filename", "").endswith("notes.json"):
+            notes.touch()
+        opened = closed(self, name, mode, **named)
+        if mode == "w" and getattr(name, "filename", "").endswith("notes.json"):
+            write = opened.write
+
+            def then_changed(data):
+                Notes(run.folder, 16).write(5, label="meanwhile")
+                return write(data)
+
+            opened.write = then_changed
+        return opened
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", and_somebody_writes)
+    make_bundle(old, "grid", tmp_path / "b.zip")
+    assert not open_bundle(here, tmp_path / "b.zip").refused
+    assert Notes(run.folder).feature(5).label == "meanwhile" and not Notes(here.run_folder(run.id)).feature(5).label
 
 
 Change = Callable[[dict[str, bytes], dict[str, Any]], object]
