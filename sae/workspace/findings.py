@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from sae.common.errors import UserError
 from sae.common.files import read_json, write_json
@@ -22,12 +22,16 @@ from sae.workspace.access import require_change
 from sae.workspace.bundles import check_view
 from sae.workspace.notes import clean_text, locked
 from sae.workspace.results import now
+from sae.workspace.server_config import server_config
 
 if TYPE_CHECKING:
     from sae.workspace.folder import Workspace
 
 CLAIM_LENGTH, TEXT_LENGTH, NAME_LENGTH, LINK_LENGTH = 500, 5000, 80, 4000
 _ID = re.compile(r"f-[0-9a-f]{12}")
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+# What Copy link adds for whoever opens it, and is no part of the view.
+_SHOWN_ONCE = ("from", "embed")
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class Findings:
             UserError: without a claim or a name, for a text that is too long, a link that is none, or for a viewer.
         """
         require_change("writing a finding")
-        evidence = tuple(_evidence(link, note) for link, note in links or [])
+        evidence = tuple(_evidence(_of_this_server(link), note) for link, note in links or [])
         made = Finding(f"f-{secrets.token_hex(6)}", _needed(claim, "a claim", CLAIM_LENGTH), _name(by), now(), evidence)
         write_json(self.path(made.id), made.as_dict())
         return made
@@ -146,7 +150,7 @@ class Findings:
     def support(self, finding: str, link: str, note: str = "") -> Finding:
         """One more link that carries it; what stands there already stays once."""
         with self._changing(finding) as found:
-            one = _evidence(link, note)
+            one = _evidence(_of_this_server(link), note)
             return self._keep(replace(found, evidence=tuple(dict.fromkeys([*found.evidence, one]))))
 
     def object(self, finding: str, by: str, text: str) -> Finding:
@@ -254,13 +258,33 @@ def _evidence(link: str, note: str) -> Evidence:
     return Evidence(_link(link), clean_text(note, "what a link shows", TEXT_LENGTH))
 
 
+def _of_this_server(link: str) -> str:
+    """A link that was copied here, as the page and its choices that it stands for; any other link as it is."""
+    link = link.strip()
+    try:
+        config = server_config()
+    except UserError:  # the app says what is wrong with it
+        config = None
+    bases = [config.public_address.rstrip("/")] if config else []
+    parts = urlsplit(link) if link.isprintable() else None
+    if parts is not None and parts.scheme in ("http", "https") and parts.hostname in _LOOPBACK:
+        bases.append(f"{parts.scheme}://{parts.netloc}{parts.path.rpartition('/')[0]}")
+    for base in bases:
+        if link == base or link.startswith((f"{base}/", f"{base}?")):
+            page, _, query = link.partition("#")[0].removeprefix(base).lstrip("/").partition("?")
+            choices = parse_qsl(query, keep_blank_values=True)
+            asked = urlencode([one for one in choices if one[0] not in _SHOWN_ONCE], quote_via=quote)
+            return (page or "home") + (f"?{asked}" if asked else "")
+    return link
+
+
 def _link(link: str) -> str:
-    """A page of the app, whatever server it was copied from, or a web address. Raises UserError for anything else."""
+    """A page of the app, or a web address. Raises UserError for anything else."""
     link = link.strip()
     parts = urlsplit(link) if link.isprintable() and len(link) <= LINK_LENGTH else None
     if parts is not None and parts.scheme in ("http", "https") and parts.netloc and " " not in link:
         page = parts.path.rsplit("/", 1)[-1]
-        if parts.hostname not in ("localhost", "127.0.0.1", "::1") or not page:
+        if parts.hostname not in _LOOPBACK or not page:
             return link
         link = page + (f"?{parts.query}" if parts.query else "")
     try:

@@ -38,6 +38,28 @@ def test_a_finding_from_claim_to_signature(findings: Findings) -> None:
     assert findings.all() == []
 
 
+def test_links_copied_here_are_pages_of_the_app(findings: Findings, tmp_path, monkeypatch) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text('public_address = "https://x.org/sae/"\nidentity = "none"\n')
+    monkeypatch.setenv("SAE_SERVER", str(path))
+    monkeypatch.setattr(access, "_ask", None)
+    copied = {
+        "https://x.org/sae/run?run=a&view=activity&from=ann%40x.org": "run?run=a&view=activity",
+        "https://x.org/sae/?experiment=demo": "home?experiment=demo",
+        "https://x.org/sae": "home",
+        "https://x.org/saemore/run?run=a": "https://x.org/saemore/run?run=a",
+        "https://arxiv.org/abs/1?from=x": "https://arxiv.org/abs/1?from=x",
+        "http://127.0.0.1:8501/?experiment=demo": "home?experiment=demo",
+        "http://localhost:8501/features?run=a&panel=map&embed=true": "features?run=a&panel=map",
+        "data?search=two%20words": "data?search=two%20words",
+    }
+    for link, kept in copied.items():
+        (evidence,) = findings.add("x", "Ada", [(link, "")]).evidence
+        assert evidence.link == kept and evidence.inside == (not kept.startswith("https"))
+    made = findings.add("y", "Ada")
+    assert findings.support(made.id, "https://x.org/sae/run?run=a").evidence == (Evidence("run?run=a"),)
+
+
 def test_what_is_refused(findings: Findings) -> None:
     made = findings.add("x", "Ada")
     for action, said in (
