@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,9 @@ from collections.abc import Sequence
 from sae import __version__
 from sae.cli import activations, codi, experiments, export, report, runs, share, system
 from sae.common.errors import Cancelled, UserError
+
+# What is no fault of the program: no room, no right, a disk that can't be written.
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,6 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        said = f"{where}{error.strerror}: make room or get the right to write there, or give another place"
+        print(f"error: {UserError(said)}", file=sys.stderr)
         return 2
     except (Cancelled, KeyboardInterrupt):
         print("error: cancelled; what was finished is kept, and the same command goes on from there", file=sys.stderr)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,17 @@ def problems(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.mark.parametrize("why", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys, why: int) -> None:
+    def refuse(workspace, name, **named):
+        raise OSError(why, os.strerror(why), str(tmp_path / "a.html"))
+
+    monkeypatch.setattr("sae.report.make.make_report", refuse)
+    assert main(["share", "x", "--out", str(tmp_path / "a.html"), "--workspace", str(tmp_path)]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith(f"error: {tmp_path / 'a.html'}: {os.strerror(why)}")
 
 
 def words(command: str, model: Path, problems: Path, tmp_path: Path) -> list[str]:
