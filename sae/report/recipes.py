@@ -1,10 +1,11 @@
-"""The command and the Python that make a figure again, with the hashes of what it was made from."""
+"""The command and the Python that make a figure again, with the hashes and versions that it was made from."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sae.workspace.register import DEFINITION
@@ -18,11 +19,39 @@ _OPTIONS = {"preset": "--preset", "k": "--k", "d_sae": "--d-sae", "layer": "--la
 
 @dataclass(frozen=True)
 class Reproduce:
-    """`command` for a shell, `python` for a notebook, and `reads`: SHA-256 by name of what both read."""
+    """What makes a panel again.
+
+    Attributes:
+        command, python: for a shell, and for a notebook.
+        reads: SHA-256 by name of what both read.
+        trained: what the run that is read was trained with (its `environment`); {} where it is not about one run.
+    """
 
     command: str
     python: str
     reads: Mapping[str, str] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> str:
+        """A line for what makes the figure now, and one for what the run was trained with, where that is known."""
+        lines = [f"this app: {_versions(_here())}"]
+        if self.trained:
+            lines.append(f"the run was trained with: {_versions(self.trained)}")
+        return "\n".join(lines)
+
+
+@cache
+def _here() -> dict[str, str]:
+    from sae.capture.folder import versions
+
+    return versions()
+
+
+def _versions(found: Mapping[str, Any]) -> str:
+    names = {name.replace("-", "_"): str(value) for name, value in found.items()}
+    known = ("sae_workbench", "python", "torch", "numpy", "transformers", "device")
+    return ", ".join(f"{name.replace('_', '-')} {names[name]}" for name in known if name in names)
 
 
 def experiment_command(spec: Mapping[str, Any]) -> str:
@@ -60,7 +89,7 @@ def measurement_command(spec: Mapping[str, Any]) -> str:
 def of_run(run: RunFolder, command: str, python: str) -> Reproduce:
     """For a figure of one run: `command` after `python -m sae`, and `python` below the lines that open the run."""
     lines = f'import sae\n\nrun = sae.open("{run.id}")\n{python}'
-    return Reproduce(f"python -m sae {command}", lines, hashes(run))
+    return Reproduce(f"python -m sae {command}", lines, hashes(run), run.config.get("environment") or {})
 
 
 def hashes(run: RunFolder) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Shows the command and the Python that make a figure again, with the hashes of what it was made from."""
+"""Shows the command and the Python that make a figure again, with the hashes and versions that it was made from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Reproduce", "experiment_command", "hashes", "measurement_command", "
 
 
 def show(reproduce: Reproduce) -> None:
-    """The two recipes and the hashes, to copy. Plain: Streamlit's syntax colours are too pale on paper."""
+    """The recipes, hashes and versions, to copy. Plain: Streamlit's syntax colours are too pale on paper."""
     st.markdown("**Command**")
     st.code(reproduce.command, language=None, wrap_lines=True)
     st.markdown("**Python**")
@@ -19,3 +19,5 @@ def show(reproduce: Reproduce) -> None:
         st.markdown("**Read from** (SHA-256)")
         lines = [f"{digest}  {name}" for name, digest in reproduce.reads.items()]
         st.code("\n".join(lines), language=None, wrap_lines=True)
+    st.markdown("**Versions**")
+    st.code(reproduce.versions, language=None, wrap_lines=True)

@@ -16,6 +16,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 from safetensors.numpy import load_file
 
+from sae import __version__
 from sae.cli.main import main
 from sae.common.errors import UserError
 from sae.figures import activity, curves, grid
@@ -58,6 +59,13 @@ def parsed(written: Path) -> Parsed:
 @pytest.fixture(scope="module")
 def data(parsed: Parsed) -> dict[str, Any]:
     return json.loads(parsed.scripts[0])
+
+
+def test_every_recipe_says_the_versions_that_it_was_made_with(written: Path) -> None:
+    text = written.read_text(encoding="utf-8")
+    recipes = text.count("<p>Command</p>")
+    assert recipes and text.count("<p>Versions</p><pre>this app: sae-workbench ") == recipes
+    assert text.count(f"the run was trained with: sae-workbench {__version__}, python ") == recipes
 
 
 def test_nothing_is_loaded_and_only_two_scripts_may_run(parsed: Parsed) -> None:
