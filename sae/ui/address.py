@@ -123,17 +123,20 @@ def prepare(name: str, default: Any, read: Callable[[str], Any], *, carry: bool 
         st.session_state.setdefault(_PENDING, {})[name] = str(value)
 
 
-def say_missing(name: str, instead: str) -> None:
+def say_missing(name: str, instead: str, missing: Sequence[str] | None = None) -> None:
     """Say that the address needs an experiment, a run or activations that are not here, and who has them.
 
     Args:
         instead: what happens now, as a sentence goes on.
+        missing: which of the choices of that name are not here; None: all of them.
     """
-    if (asked := get(name)) is not None:
-        whom = whom_to_ask()
+    asked = [text for text in (get_all(name) if missing is None else missing) if text]
+    if asked:
+        one = len(asked) == 1
+        word, are, them = ("run" if name == "runs" else name, "is", "it") if one else (name, "are", "them")
         note(
-            f"The address asks for {name} {asked!r}, which is not in this workspace: {whom} has it and can send a "
-            f"bundle of it; {instead}."
+            f"The address asks for {word} {', '.join(map(repr, asked))}, which {are} not in this workspace: "
+            f"{whom_to_ask()} has {them} and can send a bundle of {them}; {instead}."
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from sae.common.errors import UserError
 from sae.figures.style import category_color
 from sae.ui import address, page, pickers
 from sae.ui.words import plain
@@ -57,12 +58,22 @@ def _settle(workspace: Workspace, known: Mapping[str, str]) -> None:
         return
     here = list(dict.fromkeys(run for run in asked if run in known))
     missing = [run for run in asked if run and run not in known]
-    if missing:
-        page.note(f"The address asks for {', '.join(missing)}, which is no finished run here.")
+    if begun := [run for run in missing if _begun(workspace, run)]:
+        page.note(f"The address asks for {', '.join(begun)}, which is not finished here yet.")
+    gone = [run for run in missing if run not in begun]
+    address.say_missing("runs", "this shows the others" if here else "choose among those that are here", gone)
     if len(here) > MOST:
         page.note(f"Up to {MOST} runs are compared at once; these are the first {MOST}.")
-    if here[:MOST] != asked and any(asked):
-        address.choose(runs=here[:MOST] or [""])
+    # Those that are missing stay in the address until the visitor chooses: it still says what was sent.
+    if len(here) > MOST or len(here) + len(missing) < len(asked) and any(asked):
+        address.choose(runs=[*here[:MOST], *missing] or [""])
+
+
+def _begun(workspace: Workspace, run: str) -> bool:
+    try:
+        return (workspace.run_folder(run) / "config.json").exists()
+    except UserError:  # it can't be a run's id
+        return False
 
 
 def like_it(workspace: Workspace, run: RunFolder) -> list[tuple[RunFolder, str]]:

@@ -72,7 +72,8 @@ def no_experiments() -> None:
 
 
 def no_runs() -> None:
-    address.say_missing("run", _NONE)
+    for name in ("run", "runs"):
+        address.say_missing(name, _NONE)
     empty(
         "No finished run yet",
         "A run appears here as soon as it has been trained and measured.",
