@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from sae import __version__
 from sae.cli import activations, codi, experiments, export, report, runs, share, system
-from sae.common.errors import Cancelled, UserError
-
-# What is no fault of the program: no room, no right, a disk that can't be written.
-_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+from sae.common.errors import Cancelled, UserError, of_the_disk
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,11 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in _OF_THE_DISK:
+        said = of_the_disk(error)
+        if said is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        said = f"{where}{error.strerror}: make room or get the right to write there, or give another place"
-        print(f"error: {UserError(said)}", file=sys.stderr)
+        print(f"error: {said}", file=sys.stderr)
         return 2
     except (Cancelled, KeyboardInterrupt):
         print("error: cancelled; what was finished is kept, and the same command goes on from there", file=sys.stderr)

@@ -1,5 +1,9 @@
 """The one error that is meant for people."""
 
+import errno
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class UserError(Exception):
     """Bad input or a state that the user can mend.
@@ -15,6 +19,17 @@ class UserError(Exception):
         line = " ".join(str(message).split())
         line = line if len(line) <= self.LONGEST else f"{line[: self.LONGEST - 3]}..."
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+
+
+def of_the_disk(error: OSError) -> UserError | None:
+    """What to tell people of an error that is no fault of the program: no room, no right, a disk that can't be written.
+
+    None for any other.
+    """
+    if error.errno not in _OF_THE_DISK:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return UserError(f"{where}{error.strerror}: make room or get the right to write there, or give another place")
 
 
 class Cancelled(Exception):

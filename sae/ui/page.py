@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from sae.common.errors import UserError
+from sae.common.errors import UserError, of_the_disk
 from sae.ui import entry, role
 from sae.ui.words import plain
 from sae.workspace import Workspace
@@ -86,6 +86,10 @@ def errors_shown(doing: str = "showing this part") -> Iterator[None]:
     except UserError as error:
         show_error(str(error))
     except Exception as error:
+        said = of_the_disk(error) if isinstance(error, OSError) else None
+        if said is not None:
+            show_error(str(said))
+            return
         _log.exception("while %s", doing)
         st.error(
             f"Something went wrong while {plain(doing)}. The rest of the page still works; trying again may "

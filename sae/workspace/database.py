@@ -38,7 +38,13 @@ class Database:
         if existing is not None and self.path.exists():
             return existing
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        try:
+            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+        except sqlite3.OperationalError as error:
+            raise UserError(
+                f"{self.path} can't be opened ({error}): is its folder writable? SAE_READ_ONLY=1 shows a workspace "
+                "that can't be written to"
+            ) from None
         connection.row_factory = sqlite3.Row
         try:
             connection.execute("PRAGMA journal_mode=WAL")

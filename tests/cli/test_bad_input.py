@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sae.cli.main import main
+from sae.common.errors import UserError
 from sae.problems import generate, write_jsonl
 from sae.workspace import Workspace
 from tests.language_models.codi import published, tiny
@@ -41,6 +42,14 @@ def test_a_disk_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys
     assert main(["share", "x", "--out", str(tmp_path / "a.html"), "--workspace", str(tmp_path)]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and said[0].startswith(f"error: {tmp_path / 'a.html'}: {os.strerror(why)}")
+
+
+def test_an_index_that_cannot_be_made_is_one_line(tmp_path, capsys) -> None:
+    (tmp_path / "workspace.db").mkdir()  # sqlite can't open it, as in a folder that can't be written to
+    assert main(["experiment", "list", "--workspace", str(tmp_path)]) == 0
+    capsys.readouterr()
+    with pytest.raises(UserError, match="can't be opened .*SAE_READ_ONLY=1"):
+        Workspace(tmp_path).jobs.all()
 
 
 def words(command: str, model: Path, problems: Path, tmp_path: Path) -> list[str]:
