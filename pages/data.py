@@ -12,10 +12,12 @@ from sae.capture.store import Activations, Slice
 from sae.common.files import check_name
 from sae.report.visible import visible
 from sae.report.words import steps_of
-from sae.ui import address, capture_form, data_view, empty, jobs_view, page, role, thought_overview
+from sae.ui import address, capture_form, data_view, empty, jobs_view, link, page, role, thought_overview
 from sae.ui.commands import keep_uploads, run_command
 from sae.ui.data_view import ANY
+from sae.ui.panel import figure_panel, toolbar
 from sae.ui.pickers import pick_activations, pick_choice, pick_slice, pick_text
+from sae.ui.reproduce import Reproduce
 from sae.ui.words import count, plain
 
 VIEWS = {"overview": "Overview", "problems": "Problems", "capture": "Capture", "import": "Import"}
@@ -63,8 +65,6 @@ def scree(activations: Activations, piece: Slice, found: dict[str, Any]) -> None
     import pandas as pd
 
     from sae.figures.shares import scree as figure
-    from sae.ui.panel import figure_panel
-    from sae.ui.reproduce import Reproduce
 
     shares = np.asarray(found["scree"], float)
     table = pd.DataFrame({"component": np.arange(1, len(shares) + 1), "share": shares, "together": shares.cumsum()})
@@ -145,19 +145,30 @@ def problems(activations: Activations) -> None:
             if rows:
                 address.choose(example=int(shown["example"].iloc[rows[0]]))
 
-        st.caption(f"{count(len(found))} of {count(len(table))} {several}. Tick one to open it.")
-        st.dataframe(
-            shown, hide_index=True, key=key, on_select=opened, selection_mode="single-row", height=440,
-            column_config={
-                "example": config.NumberColumn("No.", width=55),
-                "question": config.TextColumn("Term" if one == "term" else "Question", width=315),
-                "concept_name": config.TextColumn("Concept", width=230), "term": config.TextColumn("Is", width=120),
-                "n_steps": config.NumberColumn("Steps", width=50),
-                "final_answer": config.TextColumn("Answer", width=65),
-                "model_answer": config.TextColumn("Model's", width=70),
-                "correct": config.CheckboxColumn("Right", width=50), "split": config.TextColumn("Split", width=80),
-            },
-        )  # fmt: skip
+        with link.panel("problems"):
+            with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+                st.caption(
+                    f"{count(len(found))} of {count(len(table))} {several}. Tick one to open it.", width="stretch"
+                )
+                name = activations.name
+                python = f'from sae.workspace import Workspace\n\nWorkspace.at().open_activations("{name}").examples'
+                reads = {f"activations/{name}/activations.npy": activations.manifest["sha256"]}
+                toolbar(
+                    None, found, key="problems_tools", title=several.capitalize(), filename=f"{name}-{several}",
+                    reproduce=Reproduce(f"python -m sae activations show {name}", python, reads),
+                )  # fmt: skip
+            st.dataframe(
+                shown, hide_index=True, key=key, on_select=opened, selection_mode="single-row", height=440,
+                column_config={
+                    "example": config.NumberColumn("No.", width=55),
+                    "question": config.TextColumn("Term" if one == "term" else "Question", width=315),
+                    "concept_name": config.TextColumn("Concept", width=230), "term": config.TextColumn("Is", width=120),
+                    "n_steps": config.NumberColumn("Steps", width=50),
+                    "final_answer": config.TextColumn("Answer", width=65),
+                    "model_answer": config.TextColumn("Model's", width=70),
+                    "correct": config.CheckboxColumn("Right", width=50), "split": config.TextColumn("Split", width=80),
+                },
+            )  # fmt: skip
     with side:
         asked = address.get("example")
         line = found.iloc[0]

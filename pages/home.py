@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from sae.ui import empty, home_dialogs, jobs_view, page, role, runs_list, watch_view
+from sae.ui import empty, home_dialogs, jobs_view, link, page, role, runs_list, watch_view
+from sae.ui.panel import toolbar
 from sae.ui.pickers import pick_choice, pick_switch, pick_text
 from sae.ui.words import bytes_text, count, plain, plural
 from sae.workspace.demo import NAME as DEMO
@@ -28,7 +29,7 @@ def begin_demo() -> None:
 
 
 def nothing_here() -> None:
-    """What this is, and the three ways to begin."""
+    """What this is, and the ways to begin."""
     with st.container(border=True, key="empty_state"):
         st.markdown(
             "**This workspace is empty.** Here you bring hidden states of a language model, train sparse autoencoders "
@@ -44,6 +45,7 @@ def nothing_here() -> None:
                 )
                 empty.link("data", "Capture activations", show="capture")
                 empty.link("data", "Import an array", show="import")
+                empty.link("share", "Open a bundle", view="open")
 
 
 def while_demo_runs() -> None:
@@ -66,6 +68,7 @@ def while_demo_runs() -> None:
         if role.may_change():
             empty.link("data", "Import an array instead", show="import")
             empty.link("data", "Capture your own activations", show="capture")
+            empty.link("share", "Open a bundle", view="open")
 
 
 def links() -> None:
@@ -144,16 +147,17 @@ def list_runs(runs: "pd.DataFrame", controls: st.delta_generator.DeltaGenerator)
     state = st.session_state.get(key)
     lines = [line for line in (state["selection"]["rows"] if state else []) if line < len(found)]
     ids = [str(found["id"].iloc[line]) for line in lines]
-    run_actions(found, ids)
-    st.dataframe(
-        runs_list.shown_runs(found),
-        hide_index=True,
-        column_config=runs_list.run_columns(),
-        key=key,
-        on_select="rerun",
-        selection_mode="multi-row",
-        height=min(36 * (len(found) + 1) + 4, 420),
-    )
+    with link.panel("runs"):
+        run_actions(found, ids)
+        st.dataframe(
+            runs_list.shown_runs(found),
+            hide_index=True,
+            column_config=runs_list.run_columns(),
+            key=key,
+            on_select="rerun",
+            selection_mode="multi-row",
+            height=min(36 * (len(found) + 1) + 4, 420),
+        )
 
 
 def run_actions(runs: "pd.DataFrame", ids: list[str]) -> None:
@@ -168,7 +172,8 @@ def run_actions(runs: "pd.DataFrame", ids: list[str]) -> None:
             if st.button("Delete", disabled=not ids):
                 home_dialogs.delete(workspace, ids)
         ticked = f", {count(len(ids))} ticked" if ids else ". Tick one to open or rename it, any number to delete them."
-        st.caption(f"{count(len(runs))} {plural(len(runs), 'run')}{ticked}")
+        st.caption(f"{count(len(runs))} {plural(len(runs), 'run')}{ticked}", width="stretch")
+        toolbar(None, runs, key="runs_tools", title="Runs", filename="runs")
 
 
 def list_experiments(runs: "pd.DataFrame") -> None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.ui import empty, grid_data, pickers
+from sae.ui import empty, grid_data, link, pickers
+from sae.ui.panel import toolbar
+from sae.ui.reproduce import Reproduce
 from sae.ui.tables import as_shown
 
 if TYPE_CHECKING:
@@ -38,12 +40,28 @@ def show(
             )
             if with_one:
                 empty.link("compare", "Compare", runs=with_one[:4])
-    st.caption("A click on a line opens the run.")
-    shown, config = as_shown(lines, grid_data.metric_columns(lines, ["k", "d_sae"]))
-    st.dataframe(
-        shown, hide_index=True, key="grid_runs", on_select=open_row, selection_mode="single-cell", height=480,
-        column_config=config, alt=f"Runs of {experiment.name}",
-    )  # fmt: skip
+    with link.panel("grid_runs"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.caption("A click on a line opens the run.", width="stretch")
+            toolbar(
+                None, lines, key="grid_runs_tools", title=f"Runs of {experiment.name}, {split}",
+                filename=f"{experiment.name}-runs-{split}", reproduce=_reproduce(experiment, split),
+            )  # fmt: skip
+        shown, config = as_shown(lines, grid_data.metric_columns(lines, ["k", "d_sae"]))
+        st.dataframe(
+            shown, hide_index=True, key="grid_runs", on_select=open_row, selection_mode="single-cell", height=480,
+            column_config=config, alt=f"Runs of {experiment.name}",
+        )  # fmt: skip
     opened = st.session_state.pop("grid_open", None)
     if opened is not None:
         st.switch_page("pages/run.py", query_params={"experiment": experiment.name, "run": opened})
+
+
+def _reproduce(experiment: ExperimentFolder, split: str) -> Reproduce:
+    from sae.ui.grid_views import hashes  # which draws this list
+
+    python = (
+        "from sae.ui.grid_data import runs_with_metrics\nfrom sae.workspace import Workspace\n\n"
+        f'runs_with_metrics(Workspace.at().experiment("{experiment.name}"), "{split}")'
+    )
+    return Reproduce(f"python -m sae experiment show {experiment.name} --json", python, hashes(experiment))

@@ -98,7 +98,7 @@ def _offer(panel: str | None) -> None:
     url = link(panel)
     st.markdown("**Link to this panel**" if panel else "**Link to this view**")
     st.code(url, language=None, wrap_lines=True)
-    if server_config() is None:
+    if server_config() is None and role.at_this_machine():
         st.caption("It works on this machine only, as long as the app runs here.")
         _send(page.workspace())
     else:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from sae.figures.style import metric_title
+from sae.ui.panel import table_panel
+from sae.ui.reproduce import of_run
 from sae.ui.self_checks_view import table as self_checks
 from sae.ui.words import bytes_text, plain
 
@@ -32,14 +34,14 @@ def configuration(run: RunFolder) -> None:
         column_config={"file": "File", "size": st.column_config.TextColumn("Size", width=80), "sha256": "SHA-256"},
     )  # fmt: skip
     st.caption(plain(f"In {run.folder}"))
-    st.markdown("**All metrics**")
     import pandas as pd
 
     table = pd.DataFrame(run.metrics)
     table.insert(0, "metric", [f"{metric_title(name)} ({name})" for name in table.index])
-    st.dataframe(
-        table, hide_index=True, alt="Metrics by split",
-        column_config={name: st.column_config.NumberColumn(name, format="%.6g") for name in run.metrics},
+    table_panel(
+        table, key="all_metrics", title="All metrics", meaning="By split.", filename=f"{run.id}-metrics",
+        reproduce=of_run(run, f"run show {run.id} --json", "import pandas as pd\n\npd.DataFrame(run.metrics)"),
+        columns={name: st.column_config.NumberColumn(name, format="%.6g") for name in run.metrics},
     )  # fmt: skip
 
 

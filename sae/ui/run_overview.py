@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from sae.figures.style import metric_title
-from sae.ui import empty, loaded, page, patched_view, reproduce, run_layers, stability_view
+from sae.ui import empty, link, loaded, page, patched_view, reproduce, run_layers, stability_view
 from sae.ui.panel import figure_panel, toolbar
 from sae.ui.self_checks_view import lights
 from sae.ui.strongest import strongest_texts
@@ -107,36 +107,39 @@ def most_active(run: RunFolder, n: int = 8) -> None:
     living = features[~features["dead"]].nlargest(n, "n_active")
     texts = strongest_texts(run)
     table = living[["feature", "density", "max_activation"]].assign(text=[texts[j] for j in living["feature"]])
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown("**Most active features**", width="stretch")
-        toolbar(
-            None, table, key="run_most_active_tools", title="Most active features", filename=f"{run.id}-most-active",
-            reproduce=reproduce.of_run(
-                run, f"run features {run.id} --json",
-                f'run.features.query("not dead").nlargest({n}, "n_active")[["feature", "density", "max_activation"]]',
-            ),
+    with link.panel("run_most_active"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("**Most active features**", width="stretch")
+            toolbar(
+                None, table, key="run_most_active_tools", title="Most active features",
+                filename=f"{run.id}-most-active",
+                reproduce=reproduce.of_run(
+                    run, f"run features {run.id} --json",
+                    f'run.features.query("not dead").nlargest({n}, "n_active")'
+                    '[["feature", "density", "max_activation"]]',
+                ),
+            )  # fmt: skip
+            empty.link("features", "All features", experiment=run.config.get("experiment"), run=run.id)
+        st.caption("Active on most rows, with their strongest example; a click on a line opens the feature.")
+
+        def opened() -> None:
+            cells = st.session_state["run_most_active"]["selection"]["cells"]
+            if cells:
+                st.session_state["run_open"] = int(table["feature"].iloc[cells[0][0]])
+
+        shown, config = as_shown(
+            table,
+            {
+                "feature": st.column_config.NumberColumn("Feature", width=65, format="%d"),
+                "density": st.column_config.NumberColumn("Density", width=70, format="percent"),
+                "max_activation": st.column_config.NumberColumn("Max", width=65, format="%.3g"),
+                "text": st.column_config.TextColumn("Strongest example", width=400),
+            },
+        )
+        st.dataframe(
+            shown, hide_index=True, key="run_most_active", on_select=opened, selection_mode="single-cell", height=318,
+            column_config=config, alt="Most active features",
         )  # fmt: skip
-        empty.link("features", "All features", experiment=run.config.get("experiment"), run=run.id)
-    st.caption("Active on most rows, with their strongest example; a click on a line opens the feature.")
-
-    def opened() -> None:
-        cells = st.session_state["run_most_active"]["selection"]["cells"]
-        if cells:
-            st.session_state["run_open"] = int(table["feature"].iloc[cells[0][0]])
-
-    shown, config = as_shown(
-        table,
-        {
-            "feature": st.column_config.NumberColumn("Feature", width=65, format="%d"),
-            "density": st.column_config.NumberColumn("Density", width=70, format="percent"),
-            "max_activation": st.column_config.NumberColumn("Max", width=65, format="%.3g"),
-            "text": st.column_config.TextColumn("Strongest example", width=400),
-        },
-    )
-    st.dataframe(
-        shown, hide_index=True, key="run_most_active", on_select=opened, selection_mode="single-cell", height=318,
-        column_config=config, alt="Most active features",
-    )  # fmt: skip
     feature = st.session_state.pop("run_open", None)
     if feature is not None:
         go_to_feature(run, feature)

@@ -9,6 +9,7 @@ import streamlit as st
 
 from sae.report.visible import visible
 from sae.ui import address, page, role
+from sae.ui import link as panels
 from sae.ui.panel import toolbar
 from sae.ui.share_open import link
 from sae.ui.words import count, plain, plural
@@ -52,31 +53,32 @@ def _list(here: list[Finding]) -> None:
         [[visible(one.claim), one.status, visible(one.by), len(one.evidence), one.created[:10]] for one in here],
         columns=["claim", "status", "by", "links", "written"],
     )
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"**{count(len(here))} {plural(len(here), 'finding')}**", width="stretch")
-        toolbar(None, table, key="findings", title="Findings", filename="findings")
-        for kind, title, mime in (("md", "Markdown", "text/markdown"), ("json", "Whole, JSON", "application/json")):
-            st.download_button(
-                title, to_file(here, kind), file_name=f"findings.{kind}", mime=mime, type="tertiary", on_click="ignore",
-                key=f"findings_whole_{kind}",
-            )  # fmt: skip
+    with panels.panel("findings"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"**{count(len(here))} {plural(len(here), 'finding')}**", width="stretch")
+            toolbar(None, table, key="findings", title="Findings", filename="findings")
+            for kind, title, mime in (("md", "Markdown", "text/markdown"), ("json", "Whole, JSON", "application/json")):
+                st.download_button(
+                    title, to_file(here, kind), file_name=f"findings.{kind}", mime=mime, type="tertiary",
+                    on_click="ignore", key=f"findings_whole_{kind}",
+                )  # fmt: skip
 
-    def opened() -> None:
-        cells = st.session_state["findings_list"]["selection"]["cells"]
-        if cells:
-            address.choose(finding=here[cells[0][0]].id)
+        def opened() -> None:
+            cells = st.session_state["findings_list"]["selection"]["cells"]
+            if cells:
+                address.choose(finding=here[cells[0][0]].id)
 
-    column = st.column_config.TextColumn
-    st.dataframe(
-        table, hide_index=True, key="findings_list", on_select=opened, selection_mode="single-cell", alt="Findings",
-        column_config={
-            "claim": column("Claim", width=250),
-            "status": column("Status", width=70),
-            "by": column("By", width=60),
-            "links": st.column_config.NumberColumn("Links", width=50),
-            "written": column("Written", width=85),
-        },
-    )  # fmt: skip
+        column = st.column_config.TextColumn
+        st.dataframe(
+            table, hide_index=True, key="findings_list", on_select=opened, selection_mode="single-cell", alt="Findings",
+            column_config={
+                "claim": column("Claim", width=250),
+                "status": column("Status", width=70),
+                "by": column("By", width=60),
+                "links": st.column_config.NumberColumn("Links", width=50),
+                "written": column("Written", width=85),
+            },
+        )  # fmt: skip
 
 
 def _one(findings: Findings, finding: Finding) -> None:
@@ -137,9 +139,10 @@ def _new(findings: Findings) -> None:
         claim = st.text_area("Claim", max_chars=CLAIM_LENGTH, key="finding_claim", height=80)
         place = st.text_input("Link that carries it", placeholder="run?run=...&view=activity", key="finding_first")
         note = st.text_input("What it shows", key="finding_first_note")
+        by = role.visitor() or st.text_input("Your name", value=_who_is(), key="finding_by")
         if st.form_submit_button("Write it down", type="primary"):
             links = [(place, note)] if place.strip() else []
-            _do("writing the finding", lambda: address.choose(finding=findings.add(claim, _who_is(), links).id))
+            _do("writing the finding", lambda: address.choose(finding=findings.add(claim, by, links).id))
 
 
 def _who() -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from sae.ui import address, role
+from sae.ui import link as panels
 from sae.ui.empty import link
 from sae.ui.jobs_view import EVERY, again, cancel, keep_working, log_tail, progress_text
 from sae.ui.page import errors_shown
@@ -172,6 +173,11 @@ def _interesting(runs: Any) -> str | None:
 
 def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeName) -> None:
     line = runs[runs["id"] == run].iloc[0]
+    with panels.panel("live_curves"):
+        _drawn_curves(workspace, run, name, line, theme)
+
+
+def _drawn_curves(workspace: Workspace, run: str, name: str, line: Any, theme: ThemeName) -> None:
     folder = workspace.root / "runs" / run
     head = st.container(horizontal=True, vertical_alignment="center")
     with head:
@@ -187,13 +193,17 @@ def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeNa
         return
     from sae.ui.live_curves import live_curves
     from sae.ui.panel import chart, toolbar
+    from sae.ui.reproduce import of_run
+    from sae.workspace.runs import RunFolder
 
     figure = live_curves(history, theme)
     if line["status"] != "running":  # while it trains, the curves are drawn anew every second
         with head:
             toolbar(
-                figure, history, key="live_curves_tools", title=f"Learning curves of {name}", filename=f"{run}-curves"
-            )
+                figure, history, key="live_curves_tools", title=f"Learning curves of {name}", filename=f"{run}-curves",
+                reproduce=of_run(RunFolder(folder), f"run show {run} --json", "run.history")
+                if line["status"] == "done" else None,
+            )  # fmt: skip
     chart(figure, key="live_curves", alt=f"Learning curves of {name}", height=330)
 
 

@@ -20,6 +20,7 @@ def test_an_empty_workspace_says_how_to_begin(open_page, workspace, no_superviso
     assert not at.exception
     assert "empty" in words(at)
     assert [link.value for link in at.page_link if "apture" in link.value] == ["Capture activations"]
+    assert "Open a bundle" in [link.value for link in at.page_link]
     assert Workspace(workspace).jobs.all() == []
 
 

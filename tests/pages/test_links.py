@@ -9,16 +9,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from sae.workspace.findings import Findings
 from tests.pages.states import reopened
 
 
 @pytest.mark.parametrize(
     ("stem", "states"),
     [("home", 20), ("data", 20), ("train", 18), ("grid", 18), ("run", 20), ("compare", 18), ("claims", 16),
-     ("features", 18), ("pairs", 16)],
+     ("features", 18), ("pairs", 16), ("share", 16)],
 )  # fmt: skip
 def test_random_states_reopen_from_their_address(open_page, results, stem, states):
-    """With those of Thoughts, Right or wrong and Ablations beside their own tests: 200."""
+    """With those of Thoughts, Right or wrong and Ablations beside their own tests: more than 200, of every page."""
     assert reopened(open_page, stem, results, states) > states / 4
 
 
@@ -54,9 +55,50 @@ def test_copy_link_on_a_server_has_its_address_and_says_whom_to_ask(open_page, r
     assert "experiment 'elsewhere', which is not in this workspace: ann@x.org has it" in words(other)
 
 
+def test_copy_link_on_a_server_without_configuration_is_not_of_this_machine(open_page, results, monkeypatch):
+    monkeypatch.setattr("sae.ui.role.at_this_machine", lambda: False)  # a Space that shows one workspace
+    at = opened(open_page("grid", results, experiment="both"), "link_page")
+    assert "this machine only" not in words(at) and "whoever may look at this server" in words(at)
+
+
+VIEWS = [
+    ("home", {}), ("share", {"view": "findings"}), ("data", {"activations": "rows"}), ("train", {"show": "watch"}),
+    ("claims", {"experiment": "both"}), ("claims", {"experiment": "both", "view": "figures"}),
+    *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "autopsy", "configuration", "export")),
+    *(("grid", {"experiment": "both", "view": view}) for view in ("heat-maps", "difference", "frontier", "runs")),
+    ("compare", {}), ("features", {}), ("pairs", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stem", "choices"), VIEWS, ids=lambda part: part if isinstance(part, str) else str(part))
+def test_every_link_to_a_panel_leads_to_one(open_page, own_results, monkeypatch, stem, choices):
+    run = own_results.experiment("both").run_ids()[0]
+    Findings(own_results).add("K matters", "Ada", [(f"run?run={run}", "")])
+    offered: list[str] = []
+    monkeypatch.setattr("sae.ui.link.of_panel", offered.append)
+    at = open_page(stem, own_results, **({"run": run} if stem in ("run", "features", "pairs") else {}), **choices)
+    offered.clear()  # of Home, past which the page was opened
+    at.run()
+    assert not at.exception and not at.error
+    assert set(offered) <= at.session_state["_link_panels"] and len(set(offered)) == len(offered)
+
+
 def test_a_link_into_an_empty_workspace_says_what_it_needs(open_page, workspace):
     at = open_page("run", workspace, run="corrected-d16-k2-s0-0badc0de")
     assert "'corrected-d16-k2-s0-0badc0de', which is not in this workspace" in words(at)
+
+
+def test_runs_to_compare_that_are_not_here(open_page, results, workspace):
+    (run, other, *_) = results.experiment("both").run_ids()
+    sent = {"runs": [run, "gone-0badc0de", other], "from": "ann@x.org"}
+    at = open_page("compare", results, **sent)
+    assert "run 'gone-0badc0de', which is not in this workspace: ann@x.org has it" in words(at)
+    assert sorted(at.multiselect(key="runs").value) == sorted([run, other])
+    assert "gone-0badc0de" in at.query_params["runs"], "the link still says what was sent"
+    at.run()
+    assert "ann@x.org has it" in words(at)
+    at = open_page("compare", workspace, **sent)
+    assert "'gone-0badc0de'" in words(at) and "ann@x.org has them and can send a bundle of them" in words(at)
 
 
 def test_a_panel_stands_alone(open_page, results):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import shlex
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ VIEWS: list[tuple[str, dict[str, str]]] = [
     ("claims", {}),
     ("claims", {"view": "figures"}),
     ("data", {"activations": "rows"}),
+    ("data", {"activations": "rows", "show": "problems"}),
 ]
 
 
@@ -46,6 +48,10 @@ def test_recipes_run(open_page, results, offered, monkeypatch, capsys, tmp_path:
     monkeypatch.setattr(panel, "downloads", noting)
     at = open_page(page, results, **address)
     assert not at.exception and not at.error
+    recipes = [text.value for text in at.markdown if text.value == "**Command**"]
+    versions = [code.value for code in at.code if code.value.startswith("this app: ")]
+    assert len(versions) == len(recipes) and bool(recipes) == any(theirs for *_, theirs in panels)
+    assert all(f"torch {version('torch')}" in line and "python 3." in line for line in versions)
     made: list[Any] = []
     monkeypatch.setattr(BaseFigure, "show", lambda self, *a, **k: made.append(self))
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import Any
 
@@ -73,14 +74,29 @@ def test_a_viewer_is_not_offered_to_open_or_write(open_page, results, monkeypatc
     assert not at.button and not at.text_input and "No findings yet" in words(at)
 
 
+def test_a_disk_that_cannot_be_written_is_one_line(open_page, results, monkeypatch) -> None:
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, "No space left on device", "/ws/findings/f.json")
+
+    monkeypatch.setattr(Findings, "add", full)
+    at = open_page("share", results, view="findings")
+    at.text_area(key="finding_claim").input("K matters")
+    at.button(key="FormSubmitter:finding_new-Write it down").click().run()
+    (error,) = at.error
+    assert "No space left" in error.value and "Something went wrong" not in error.value
+    assert not any("Traceback" in code.value for code in at.code)
+
+
 def test_a_finding_is_written_supported_and_signed(open_page, own_results) -> None:
     run = own_results.experiment("both").run_ids()[0]
     at = open_page("share", own_results, view="findings")
     at.text_area(key="finding_claim").input("<img src=x> K matters")
     at.text_input(key="finding_first").input(f"run?run={run}")
+    at.text_input(key="finding_by").input("Ada")
     at.button(key="FormSubmitter:finding_new-Write it down").click().run()
     assert not at.error
     (made,) = Findings(own_results).all()
+    assert made.by == "Ada"
     at = open_page("share", own_results, view="findings", finding=made.id)
     at.text_input(key="share_who").input("Ben").run()
     at.button(key="finding_sign").click().run()
