@@ -62,7 +62,8 @@ def test_copy_link_on_a_server_without_configuration_is_not_of_this_machine(open
 
 
 VIEWS = [
-    ("home", {}), ("share", {"view": "findings"}), ("data", {"activations": "rows"}), ("train", {"show": "watch"}),
+    ("home", {}), ("share", {"view": "findings"}), ("data", {"activations": "rows"}),
+    ("data", {"activations": "rows", "show": "problems"}), ("train", {"show": "watch"}),
     ("claims", {"experiment": "both"}), ("claims", {"experiment": "both", "view": "figures"}),
     *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "autopsy", "configuration", "export")),
     *(("grid", {"experiment": "both", "view": view}) for view in ("heat-maps", "difference", "frontier", "runs")),
