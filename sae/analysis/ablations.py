@@ -16,6 +16,8 @@ from sae.common.errors import UserError
 from sae.common.false_discovery import benjamini_hochberg
 
 CONFIDENCE = 0.95
+#: By how much of the baseline's a metric that is to be equal may differ.
+EQUAL = 0.05
 #: Factors that a curve of cost goes along: the others stay as they are on one curve.
 ALONG = ("k", "alpha")
 
@@ -91,6 +93,22 @@ def differences(
                     pairs.append([float(np.mean([side[key] for key in keys])) for side in (reference, found)])
             lines.append({**dict(zip(ablated, level, strict=True)), "metric": metric, **_paired(pairs)})
     return _with_q(lines, [*ablated, "metric"])
+
+
+def equal_levels(
+    table: pd.DataFrame, baseline: Mapping[str, Any], factors: Sequence[str], metric: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of the baseline and of those levels at which `metric` is the baseline's, but for 5 %.
+
+    Returns:
+        These runs; and lines of `differences` of the other levels.
+    """
+    lines = differences(table, baseline, factors, [metric])
+    apart = lines[lines["difference"].abs() > EQUAL * lines["baseline"].abs()]
+    ablated = list(baseline)
+    gone = set(apart[ablated].itertuples(index=False, name=None))
+    kept = [level not in gone for level in table[ablated].itertuples(index=False, name=None)]
+    return table[kept], apart
 
 
 def efficiency(table: pd.DataFrame, baseline: Mapping[str, Any], factors: Sequence[str], reduced: str) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.cli.output import emit, table, workspace_of
+from sae.common.errors import UserError
 from sae.common.progress import Console
 
 if TYPE_CHECKING:
@@ -37,13 +38,17 @@ def evaluate(options: argparse.Namespace) -> None:
     job = start_evaluations(workspace, options.ids, wanted, device=options.device)
     if job is not None:
         foreground(workspace, job, Console())
-    documents, texts = [], []
+    documents, texts, failed = [], [], []
     for run in dict.fromkeys(workspace.run(word).id for word in options.ids):
         folder = workspace.run(run)
         found = {name: evaluation_of(folder, name, settings) for name, settings in wanted.items()}
         documents.append({"run": run, "evaluations": {name: _document(one, options) for name, one in found.items()}})
         texts += [f"{folder.title}, {name}\n{_text(one)}" for name, one in found.items()]
+        failed += [f"{name} of {run}: {one.error}" for name, one in found.items() if not one.done]
     emit(options, documents, "\n\n".join(texts))
+    if failed:
+        total = len(documents) * len(wanted)
+        raise UserError(f"{len(failed)} of {total} evaluations failed; the first, {failed[0]}")
 
 
 def _document(evaluation: Evaluation, options: argparse.Namespace) -> dict[str, Any]:

@@ -19,7 +19,20 @@ from sae.experiments.recipes import Recipe
 
 SUFFIXES = (".yaml", ".yml")
 LARGEST = 1_000_000  # bytes
-FIELDS = ("name", "title", "question", "factors", "settings", "metrics", "baseline", "matched", "recipes", "known")
+FIELDS = (
+    "name",
+    "title",
+    "question",
+    "factors",
+    "settings",
+    "metrics",
+    "baseline",
+    "matched",
+    "equal",
+    "unjudged",
+    "recipes",
+    "known",
+)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 
 
@@ -80,8 +93,8 @@ def kind_from(definition: Any) -> Kind:
 
     Args:
         definition: a mapping with `name`, `title`, `factors` (a list of `name`, `default` and `title`), and as wanted
-            `question`, `settings`, `metrics`, `baseline`, `matched`, `recipes` (by factor and value: `settings` and
-            `meaning`) and `known`; see `sae.experiments.plan.Kind`.
+            `question`, `settings`, `metrics`, `baseline`, `matched`, `equal`, `unjudged`, `recipes` (by factor and
+            value: `settings` and `meaning`) and `known`; see `sae.experiments.plan.Kind`.
 
     Raises:
         UserError: for a field that is missing, unknown or of the wrong kind, a factor or setting that training does not
@@ -115,6 +128,8 @@ def kind_from(definition: Any) -> Kind:
         metrics=_metrics(definition),
         baseline=baseline,
         matched=_text(definition, "matched", ""),
+        equal=_text(definition, "equal", ""),
+        unjudged=_text(definition, "unjudged", ""),
         recipes=recipes,
         known=_text(definition, "known", ""),
     )
@@ -219,6 +234,8 @@ def definition_of(kind: Kind) -> dict[str, Any]:
         "metrics": list(kind.metrics),
         "baseline": dict(kind.baseline),
         "matched": kind.matched,
+        "equal": kind.equal,
+        "unjudged": kind.unjudged,
         "recipes": {
             factor: {value: {"meaning": one.meaning, "settings": dict(one.settings)} for value, one in several.items()}
             for factor, several in kind.recipes.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sae.experiments.orthogonality_texts import TEXTS
 from sae.experiments.plan import Factor, Kind
 from sae.experiments.published import Published
 from sae.experiments.recipes import Recipe
@@ -126,7 +127,7 @@ def _cumulative(runs: dict[str, tuple[dict[str, Any], str]]) -> dict[str, Recipe
     settings = dict(_LITERAL)
     for name, (added, words) in runs.items():
         settings |= added
-        found[name] = Recipe(dict(settings), words)
+        found[name] = Recipe(dict(settings), words, TEXTS[name])
     return found
 
 
@@ -163,6 +164,7 @@ MATCHED_ORTHOGONALITY = Kind(
     metrics=METRICS,
     presets=_PRESETS,
     baseline={"mechanism": "baseline"},
+    equal="l0",
     recipes={"mechanism": MATCHED},
     known=_KNOWN,
 )
@@ -176,7 +178,9 @@ WRITTEN_ORTHOGONALITY = Kind(
     presets=_PRESETS,
     baseline={"mechanism": "baseline"},
     recipes={"mechanism": AS_WRITTEN},
-    known=f"{_KNOWN} No verdict on a mechanism comes from here: runs differ in several and in L0.",
+    unjudged="Each run has the mechanisms of the one before, too, and another L0: what comes out is reported. What a "
+    "mechanism does by itself is asked by orthogonality and orthogonality-matched.",
+    known=_KNOWN,
 )
 THRESHOLD = Kind(
     name="orthogonality-threshold",
@@ -192,6 +196,7 @@ THRESHOLD = Kind(
     metrics=METRICS,
     presets=_PRESETS,
     baseline={"pair_fraction": 0.001},
+    equal="l0",
     known=_KNOWN,
 )
 _TAUS = {
@@ -208,6 +213,7 @@ TAU = Kind(
     metrics=METRICS,
     presets=_PRESETS,
     baseline={"margin": "fixed-0.1"},
+    equal="l0",
     recipes={"margin": _TAUS},
     known=_KNOWN,
 )

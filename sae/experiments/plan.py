@@ -51,6 +51,11 @@ class Kind:
     """Values of factors of the cell that the others are compared with, where it is an ablation."""
     matched: str = ""
     """A metric of cost at which cells are compared by interpolation, where equal factors would not be fair."""
+    equal: str = ""
+    """A metric that training brings to the same value everywhere: a level at which it is not that of the baseline, but
+    for 5 %, is not judged."""
+    unjudged: str = ""
+    """Why no level is judged, where each differs from the baseline in more than one thing."""
     recipes: dict[str, dict[str, Recipe]] = field(default_factory=dict)
     """Factors whose values are whole sets of settings: those, by factor and value."""
     presets: dict[str, Published] = field(default_factory=dict)

@@ -11,10 +11,12 @@ from sae.common.errors import UserError
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of training under a name. `meaning`: a line on them for people."""
+    """Settings of training under a name. `meaning`: a line on them for people. `text`: what the document says that they
+    go back to, in its own words."""
 
     settings: dict[str, Any]
     meaning: str
+    text: str = ""
 
 
 def recipe(factor: str, recipes: Mapping[str, Recipe], name: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from sae.figures.style import (
 if TYPE_CHECKING:
     import pandas as pd
 
+LEGEND_LINE = 20  # px
 _DASHES = ("solid", "dash", "dot")
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "x", "cross")
 
@@ -101,17 +102,19 @@ def seed_bands(
     if not filled:
         return empty_note(figure, "No finished run has this yet", theme)
     shape = "hv" if stairs else "linear"
+    floor = _least_above_zero(filled.values()) if log_y else 0.0
     for number, (name, band) in enumerate(filled.items()):
         color = category_color(number, theme)
         across = band[x].to_numpy(float)
         mean, least, most = (band[column].to_numpy(float) for column in ("mean", "least", "most"))
-        if log_y:  # nought has no place on the axis
-            mean, least, most = (np.where(values > 0, values, np.nan) for values in (mean, least, most))
-        if (band["n"] > 1).any() and not log_y:
+        seen = most > 0 if log_y else np.ones(len(across), bool)
+        if log_y:  # nought has no place on the axis: a band that reaches down to it ends where the axis does
+            mean, least = np.where(mean > 0, mean, np.nan), np.maximum(least, floor)
+        if (band["n"] > 1).any():
             edge = {"mode": "lines", "line": {"width": 0, "shape": shape}, "hoverinfo": "skip", "showlegend": False}
-            figure.add_trace(go.Scatter(x=across, y=least, legendgroup=name, name=f"{name}, least", **edge))
+            figure.add_trace(go.Scatter(x=across[seen], y=least[seen], legendgroup=name, name=f"{name}, least", **edge))
             figure.add_trace(
-                go.Scatter(x=across, y=most, legendgroup=name, name=f"{name}, most", fill="tonexty",
+                go.Scatter(x=across[seen], y=most[seen], legendgroup=name, name=f"{name}, most", fill="tonexty",
                            fillcolor=_faint(color), **edge)
             )  # fmt: skip
         figure.add_trace(
@@ -128,8 +131,17 @@ def seed_bands(
     figure.update_yaxes(tickformat=tick_format(kind, log_y), type="log" if log_y else "linear")
     if peaks and (others := [band for name, band in filled.items() if name not in peaks]):
         figure.update_yaxes(range=[0, 1.15 * max(float(band["most"].max()) for band in others)])
-    figure.update_layout(legend={"x": 1.02, "y": 1, "xanchor": "left"}, showlegend=True)
+    # Every name stands there: a picture's legend can't be scrolled, and dashes tell colours that come round again.
+    legend = {"x": 1.02, "y": 1, "xanchor": "left", "tracegroupgap": 0, "itemsizing": "trace"}
+    tall = max(height, LEGEND_LINE * len(filled) + 90)
+    figure.update_layout(legend=legend, showlegend=True, height=tall)
     return figure
+
+
+def _least_above_zero(bands: Iterable[pd.DataFrame]) -> float:
+    """The smallest number above nought of all means and edges; 0 where there is none."""
+    every = np.concatenate([band[["mean", "least", "most"]].to_numpy(float).ravel() for band in bands])
+    return float(every[every > 0].min(initial=np.inf)) if (every > 0).any() else 0.0
 
 
 def level_bars(table: pd.DataFrame, metric: str, *, theme: ThemeName = "light", height: int = HEIGHT) -> go.Figure:

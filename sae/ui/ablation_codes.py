@@ -171,7 +171,7 @@ def codes(shown: Shown, table: pd.DataFrame) -> None:
                 kind="share", log_x=True, log_y=True, theme=page.theme(), height=HEIGHT,
             ),
             _long(ranks), key="ablation_use", title="How often each feature is active",
-            meaning=f"The most frequent first, means over seeds; a line ends where features are dead.{_held(held)}",
+            meaning=f"The most frequent first. {_SEEDS} A line ends where features are dead.{_held(held)}",
             formula=r"$$n_j / n$$ for feature j, sorted in each seed by itself.",
             n=f"{grid_views.n_words(shown.experiment, shown.split)}, {_seeds(done)}",
             filename=f"{shown.experiment.name}-use-{shown.split}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -12,14 +12,27 @@ from sae.figures.ablations import difference_forest
 from sae.figures.ablations import trade_off as trade_off_figure
 from sae.figures.latex import latex_table
 from sae.figures.style import metric_title
-from sae.ui import ablation_tables, ablation_words, empty, equal_bits_view, grid_data, grid_views, heat_map, page
+from sae.ui import (
+    ablation_levels,
+    ablation_price,
+    ablation_tables,
+    ablation_words,
+    empty,
+    equal_bits_view,
+    grid_data,
+    grid_views,
+    heat_map,
+    page,
+)
 from sae.ui.ablation_data import MEAN_PREDICTOR, Shown, compared, level_name, metrics_of, points
 from sae.ui.ablation_recipes import recipe
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.words import number, plain, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from sae.ui.reproduce import Reproduce
 
 HEIGHT = 330  # px
 ABSORPTION = "absorption_rate"
@@ -50,35 +63,82 @@ def verdict(shown: Shown, table: pd.DataFrame) -> None:
         _without_baseline(shown, table)
         return
     done = table[table["state"] == "done"]
-    lines = ablations.differences(done, shown.baseline, shown.factors, compared(shown.kind, done))
+    if shown.kind.unjudged:
+        ablation_levels.outcome(shown, done)
+        ablation_levels.levels(shown)
+        return
+    judged, apart = _judged(shown, done)
+    lines = ablations.differences(judged, shown.baseline, shown.factors, compared(shown.kind, judged))
     name, ablated = level_name(shown.baseline), list(shown.baseline)
     left, right = st.columns([1, 1.05], gap="medium")
     with left:
         st.markdown(f"**{plain(ablation_words.headline(lines, shown.metric, name, shown.seeds))}**")
-        if (lines["n"] > 0).any():
+        if (lines["n"] > 0).any() or len(apart):
             said = ablation_words.level_lines(lines, ablated, shown.metric)
+            said += ablation_words.apart_lines(apart, ablated, shown.kind.equal)
             st.markdown("\n".join(f"- {plain(one)}" for one in said))
             st.caption("q: the share of false discoveries among all that is at least as clear; 0.05 is the bar here.")
+        if shown.kind.equal and (aim := ablation_words.aim_line(_of_baseline(shown, done), shown.kind.equal)):
+            st.caption(plain(aim))
         _beside_mean(shown, done)
     with right:
         mine = lines[lines["metric"] == shown.metric].copy()
         mine["name"] = [level_name(dict(zip(ablated, level, strict=True))) for level in mine[ablated].to_numpy()]
         mine["beyond"] = ablation_words.beyond(mine)
         figure_panel(
-            difference_forest(mine, shown.metric, baseline=name, theme=page.theme(), height=HEIGHT), mine,
+            difference_forest(mine, shown.metric, baseline=name, theme=page.theme(),
+                              height=max(HEIGHT, 110 + 24 * len(mine))), mine,
             key="ablation_forest", title=f"{metric_title(shown.metric)}: each level less {name}",
             meaning="Mean over seeds with the interval of the paired difference; filled: q below 0.05.",
             formula=f"{grid_data.METRICS[shown.metric][1]}\n\n{_PAIRED}", n=_n_words(shown),
             filename=f"{shown.experiment.name}-differences-{shown.metric}-{shown.split}",
-            reproduce=recipe(shown, "from sae.analysis.ablations import differences\n", "differences(done, "
-                             f"{shown.baseline!r}, {shown.factors!r}, {compared(shown.kind, done)!r})"),
+            reproduce=_recipe(shown, "differences", compared(shown.kind, judged)),
         )  # fmt: skip
     if (lines["n"] > 0).any():
+        if int(lines["n"].max()) > 1:
+            _prices(shown, judged)
         if shown.kind.matched:
             _matched(shown, done)
-        _efficiency(shown, done)
+        _efficiency(shown, judged)
         _listed(shown, lines, ablated)
-    _levels(shown)
+    ablation_levels.levels(shown)
+
+
+def _judged(shown: Shown, done: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs that levels are judged by, and lines of those that are not where the baseline is."""
+    if not shown.kind.equal or shown.kind.equal not in done:
+        return done, pd.DataFrame(columns=list(shown.baseline))
+    return ablations.equal_levels(done, shown.baseline, shown.factors, shown.kind.equal)
+
+
+def _recipe(shown: Shown, call: str, metrics: object, where: str = "ablations") -> Reproduce:
+    """`call` on the runs that are judged."""
+    about = f"{shown.baseline!r}, {shown.factors!r}"
+    imports, runs = "from sae.analysis.ablations import equal_levels\n" if shown.kind.equal else "", "done"
+    if shown.kind.equal:
+        runs = f"equal_levels(done, {about}, {shown.kind.equal!r})[0]"
+    module = {"ablations": "sae.analysis.ablations", "price": "sae.ui.ablation_price"}[where]
+    return recipe(shown, f"{imports}from {module} import {call}\n", f"{call}({runs}, {about}, {metrics!r})")
+
+
+def _of_baseline(shown: Shown, done: pd.DataFrame) -> pd.DataFrame:
+    return grid_data.matching(done, shown.baseline)
+
+
+def _prices(shown: Shown, judged: pd.DataFrame) -> None:
+    metrics = compared(shown.kind, judged)
+    found = ablation_price.prices(judged, shown.baseline, shown.factors, metrics)
+    table_panel(
+        found, key="ablation_prices", title="What each level moved, and at what price",
+        meaning=f"On {shown.split} rows, paired by seed, beside {plain(level_name(shown.baseline))}.",
+        formula=ablation_price.FORMULA, n=_n_words(shown), height=min(38 + 35 * len(found), 430),
+        shown=ablation_price.written(found), filename=f"{shown.experiment.name}-prices-{shown.split}",
+        columns={
+            "Moved beyond the seeds' interval": st.column_config.TextColumn(width="large"),
+            "Of these q < 0.05": st.column_config.TextColumn(width="medium"),
+        },
+        reproduce=_recipe(shown, "prices", metrics, "price"),
+    )  # fmt: skip
 
 
 def _beside_mean(shown: Shown, done: pd.DataFrame) -> None:
@@ -88,32 +148,6 @@ def _beside_mean(shown: Shown, done: pd.DataFrame) -> None:
             f"Predicting the mean has a loss of {number(done[MEAN_PREDICTOR].mean())}; the cells shown have "
             f"{number(best.min())} to {number(best.max())}."
         )
-
-
-def _levels(shown: Shown) -> None:
-    """What stands behind the names of the levels, where they are recipes."""
-    for factor, recipes in shown.kind.recipes.items():
-        if factor not in shown.baseline:
-            continue
-        table = pd.DataFrame(
-            [
-                {"level": name, "meaning": recipes[name].meaning, "settings": _said(recipes[name].settings)}
-                for name in shown.experiment.factors[factor]
-            ]
-        )
-        table_panel(
-            table, key=f"ablation_levels_{factor}", title="What each level is", meaning="Settings beside the defaults.",
-            formula="Every setting and mechanism: docs/orthogonality.md.", n=f"{len(table)} levels", height=260,
-            columns={"level": "Level", "meaning": st.column_config.TextColumn("What it is", width="large"),
-                     "settings": st.column_config.TextColumn("Settings", width="large")},
-            filename=f"{shown.experiment.name}-levels",
-            reproduce=recipe(shown, "from sae.experiments import kind_of\n",
-                             f'kind_of("{shown.kind.name}").recipes["{factor}"]'),
-        )  # fmt: skip
-
-
-def _said(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in settings.items()) or "the defaults"
 
 
 def _efficiency(shown: Shown, done: pd.DataFrame) -> None:
@@ -134,8 +168,7 @@ def _efficiency(shown: Shown, done: pd.DataFrame) -> None:
             name: st.column_config.NumberColumn(title, format="%.4g") for name, title in _EFFICIENCY.items()
         },
         filename=f"{shown.experiment.name}-efficiency",
-        reproduce=recipe(shown, "from sae.analysis.ablations import efficiency\n",
-                         f"efficiency(done, {shown.baseline!r}, {shown.factors!r}, {ABSORPTION!r})"),
+        reproduce=_recipe(shown, "efficiency", ABSORPTION),
     )  # fmt: skip
 
 
@@ -149,8 +182,7 @@ def _listed(shown: Shown, lines: pd.DataFrame, ablated: Sequence[str]) -> None:
             f"{shown.kind.title}: differences from {level_name(shown.baseline)}, {_n_words(shown)}.",
         ),
         filename=f"{shown.experiment.name}-differences-{shown.split}",
-        reproduce=recipe(shown, "from sae.analysis.ablations import differences\n", f"differences(done, "
-                         f"{shown.baseline!r}, {shown.factors!r}, {list(dict.fromkeys(lines['metric']))!r})"),
+        reproduce=_recipe(shown, "differences", list(dict.fromkeys(lines["metric"]))),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sae.analysis.ablations import EQUAL
 from sae.figures.style import metric_kind, metric_title, number_text
 from sae.ui.ablation_data import level_name
 from sae.ui.words import count, plural
@@ -119,3 +120,32 @@ def matched_lines(lines: pd.DataFrame, ablated: Sequence[str], metric: str, matc
                 words.append(f"at {at} not compared, outside of its {ends[0]} to {ends[1]}")
         found.append(f"{name}: {'; '.join(words)}.")
     return found
+
+
+def apart_lines(lines: pd.DataFrame, ablated: Sequence[str], metric: str) -> list[str]:
+    """A line a level that is not where the baseline is: why it is not judged. `lines`: of that metric."""
+    kind, found = metric_kind(metric), []
+    for line in lines.to_dict("records"):
+        name = level_name({factor: line[factor] for factor in ablated})
+        off = line["difference"] / abs(line["baseline"])
+        found.append(
+            f"{name}: not judged, its {short(metric)} of {number_text(line['level'], kind)} is {abs(off):.0%} "
+            f"{'above' if off > 0 else 'below'} the baseline's {number_text(line['baseline'], kind)}."
+        )
+    return found
+
+
+def aim_line(runs: pd.DataFrame, metric: str) -> str:
+    """Where the baseline's runs ended beside the number that training aims at (`k`), if that is more than 5 % away."""
+    if "k" not in runs or metric not in runs or runs[metric].isna().all():
+        return ""
+    means = runs.groupby("k")[metric].mean()
+    k = max(means.index, key=lambda aim: abs(means[aim] / aim - 1))
+    off = means[k] / k - 1
+    if abs(off) <= EQUAL:
+        return ""
+    return (
+        f"Training aims at {number_text(k, 'count')} active features; the baseline came to "
+        f"{number_text(means[k], metric_kind(metric))}, {abs(off):.0%} {'above' if off > 0 else 'below'} that: "
+        "levels agree with each other, not with the aim. Longer runs come nearer."
+    )

@@ -27,6 +27,8 @@ FIGURES = {
     "feature_usage": "share of rows on which a feature is active, features sorted by it in each seed by itself",
 }
 
+_BANDS = "lines are means over seeds, bands go from the least to the most of them"
+
 
 def write_ablation_files(
     workspace: Workspace, experiment: str, out: Path, *, split: str = "validation"
@@ -108,6 +110,7 @@ def _drawn(
 
     from sae.analysis import seed_bands
     from sae.analysis.ablations import over_seeds
+    from sae.evaluation.redundancy import ROWS
     from sae.figures.ablations import level_bars
     from sae.figures.ablations import seed_bands as band_figure
 
@@ -118,24 +121,42 @@ def _drawn(
     }
     tables: dict[str, pd.DataFrame] = {}
     figures: dict[str, go.Figure] = {}
+    most = max(map(len, levels.values()))
+    seeds = f"{most} {'seed' if most == 1 else 'seeds'} a level"
+    counted = f"{len(rows):,} {split} rows, {seeds}"
+    correlated = f"{min(len(rows), ROWS):,} {split} rows, {seeds}"
     for file, (column, title) in curves.items():
         bands = {name: seed_bands.over_training(found, column) for name, found in histories.items()}
         tables[file] = _long(bands)
         kind = "share" if column == "zero_share" else "number"
         figures[file] = band_figure(bands, x="step", x_title="Training step", y_title=title, kind=kind, height=520)
+        _headed(figures[file], f"{title}, batch by batch", f"{seeds}; {_BANDS}")
     name = "mean_abs_correlation"
     lines = {
         level: over_seeds([run.metrics[split].get(name, np.nan) for run in runs]) for level, runs in levels.items()
     }
     tables["feature_correlations"] = pd.DataFrame([{"name": level, **line} for level, line in lines.items()])
     figures["feature_correlations"] = level_bars(tables["feature_correlations"], name, height=520)
+    _headed(
+        figures["feature_correlations"], "How much features repeat each other",
+        f"{correlated}; means over seeds with 95 % intervals",
+    )  # fmt: skip
     ranks = {level: seed_bands.by_rank([_densities(run, rows) for run in runs]) for level, runs in levels.items()}
     tables["feature_usage"] = _long(ranks)
     figures["feature_usage"] = band_figure(
         ranks, x="rank", x_title="Rank of the feature (log)", y_title="Share of rows where it is active (log)",
         kind="share", log_x=True, log_y=True, height=520,
     )  # fmt: skip
+    _headed(figures["feature_usage"], "How often each feature is active", f"{counted}; {_BANDS}")
     return tables, figures
+
+
+def _headed(figure: go.Figure, title: str, subtitle: str) -> None:
+    """Put a title and what it is counted on over a figure, which stands by itself as a file."""
+    from sae.figures.style import new_figure
+
+    head = new_figure(title, subtitle).layout
+    figure.update_layout(title=head.title, margin_t=head.margin.t)
 
 
 def _densities(run: RunFolder, rows: np.ndarray) -> np.ndarray:

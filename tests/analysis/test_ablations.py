@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sae.analysis.ablations import cells, differences, interpolated, matched_differences, over_seeds
+from sae.analysis.ablations import cells, differences, equal_levels, interpolated, matched_differences, over_seeds
 from sae.analysis.seed_bands import by_rank, count_shares, over_training
 from sae.common.errors import UserError
 
@@ -52,6 +52,13 @@ def test_differences_are_paired_by_seed():
     assert found["p"] == pytest.approx(1 - t / (t**2 + 2) ** 0.5)
     assert found["q"] == pytest.approx(found["p"])
     assert (found["baseline"], found["level"]) == (pytest.approx(2), pytest.approx(2.2))
+
+
+def test_levels_away_from_the_baseline_by_more_than_five_per_cent_are_told_apart():
+    table = runs({1.0: [10, 10.4], 5.0: [10.6, 10.7], 9.0: [10.8, 11.2]})  # means 10.2, 10.65 (4 %) and 11 (8 %)
+    kept, apart = equal_levels(table, {"alpha": 1.0}, FACTORS, "loss")
+    assert set(kept["alpha"]) == {1.0, 5.0} and len(kept) == 4
+    assert apart["alpha"].tolist() == [9.0] and apart.iloc[0]["level"] == pytest.approx(11)
 
 
 def test_false_discovery_counts_every_level_and_metric():

@@ -1,6 +1,7 @@
 """The two notes on top-k orthogonality: their arithmetic, and that what they are held against exists."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,9 @@ def test_their_own_numbers():
     # A reconstruction of norm .26 at a cosine of .414: what is left of a unit vector.
     x, y = np.array([1.0, 0.0]), 0.26 * np.array([0.414, math.sqrt(1 - 0.414**2)])
     assert float(found.loc["reconstruction-kept", "value"]) == pytest.approx(((x - y) ** 2).sum(), abs=5e-4)
+    # SAEBench divides by the tokens of a batch once more: what is left is near the square of the loss's 89.3.
+    assert found.loc["mse-units", "value"] == "7,112" and 3.5 * (16 * 128 - 16) == 7112
+    assert found.loc["mse-units", "verdict"] == "differs" and found.loc["exponential-better", "verdict"] == "refuted"
     assert found.loc["steps", "verdict"] == "refuted" and found.loc["protection", "value"] == "0.25"
     assert (found[found["evidence"] == "measured here"]["verdict"] == "not measured yet").all()
 
@@ -42,10 +46,11 @@ def test_their_own_numbers():
 def test_held_against_an_experiment():
     kind = KINDS["orthogonality-matched"]
     lines = [
-        {"mechanism": name, "d_sae": 64, "k": 8, "seed": seed, "mean_abs_correlation": value + 0.001 * seed}
+        {"mechanism": name, "d_sae": 64, "k": 8, "seed": seed, "l0": 8 + 0.1 * seed,
+         "mean_abs_correlation": value + 0.001 * seed}
         for name, value in (("baseline", 0.05), ("pairs", 0.03), ("pruning", 0.08))
         for seed in (0, 1, 2)
-    ]
+    ]  # fmt: skip
     runs = pd.DataFrame(lines)
     factors = ("mechanism", "d_sae", "k", "seed")
     ablation = Ablation("apart", kind.name, "validation", factors, dict(kind.baseline), kind.matched, runs)
@@ -54,6 +59,12 @@ def test_held_against_an_experiment():
     assert found.loc["pairs-disentangle", "verdict"] == "reproduced"
     assert found.loc["pruning", "verdict"] == "refuted"
     assert found.loc["inhibition", "verdict"] == "not testable here"
+    apart = runs.assign(l0=runs["l0"] * np.where(runs["mechanism"] == "pairs", 1.06, 1))
+    measured = replace(measured, ablations={kind.name: replace(ablation, runs=apart)})
+    found = claims.evaluate(DOCUMENTS, {name: measured for name in NAMES}).set_index("id")
+    assert found.loc["pairs-disentangle", "verdict"] == "not testable here"
+    assert "no runs at equal l0: it differs by 6 %" in found.loc["pairs-disentangle", "reason"]
+    assert found.loc["pruning", "verdict"] == "refuted"
 
 
 def absorption(rates: dict[str, float], l0: dict[str, float], seeds: int = 3, measured: bool = True) -> pd.Series:

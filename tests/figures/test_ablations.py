@@ -26,9 +26,20 @@ def test_bands_have_edges_where_there_are_seeds():
     one = two.assign(n=1)
     figure = seed_bands({"x": two, "y": one}, x="step", x_title="Step", y_title="Loss")
     assert [trace.name for trace in figure.data] == ["x, least", "x, most", "x", "y"]
-    log = seed_bands({"x": two.assign(mean=[0.0, 1])}, x="step", x_title="Step", y_title="Loss", log_y=True)
-    assert np.isnan(log.data[0].y[0]) and len(log.data) == 1
     assert seed_bands({}, x="step", x_title="", y_title="").layout.annotations
+
+
+def test_a_band_on_a_logarithmic_axis_ends_where_the_axis_does():
+    """Three ranks of two seeds: 0.5 and 0.25; 0.125 and dead; dead in both."""
+    band = pd.DataFrame({"rank": [1, 2, 3], "mean": [0.375, 0.0625, 0.0], "least": [0.25, 0.0, 0.0],
+                         "most": [0.5, 0.125, 0.0], "n": 2})  # fmt: skip
+    figure = seed_bands({"x": band}, x="rank", x_title="Rank", y_title="Share", log_x=True, log_y=True)
+    low, high, line = figure.data
+    assert list(low.x) == list(high.x) == [1, 2]
+    assert list(low.y) == [0.25, 0.0625] and list(high.y) == [0.5, 0.125] and high.fill == "tonexty"
+    assert list(line.y[:2]) == [0.375, 0.0625] and np.isnan(line.y[2])
+    one = seed_bands({"x": band.assign(n=1)}, x="rank", x_title="Rank", y_title="Share", log_y=True)
+    assert [trace.name for trace in one.data] == ["x"]
 
 
 def test_a_trade_off_has_a_line_a_level_and_the_mean_predictor():
