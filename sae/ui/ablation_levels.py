@@ -66,8 +66,9 @@ def levels(shown: Shown) -> None:
         lines = []
         for name in shown.experiment.factors[factor]:
             one = recipes[name]
-            line = {"level": name, "text": one.text, "meaning": one.meaning, "settings": _said(one.settings)}
-            lines.append({**line, "did": did(runs.get(level_name({factor: name}), []))})
+            deeds = did(runs.get(level_name({factor: name}), []))
+            line = {"level": name, "text": one.text, "meaning": one.meaning, "did": deeds}
+            lines.append({**line, "settings": _said(one.settings)})
         table = pd.DataFrame(lines)
         if not table["text"].any():
             table = table.drop(columns="text")

@@ -129,7 +129,7 @@ def apart_lines(lines: pd.DataFrame, ablated: Sequence[str], metric: str) -> lis
         name = level_name({factor: line[factor] for factor in ablated})
         off = line["difference"] / abs(line["baseline"])
         found.append(
-            f"{name}: not judged, its {short(metric)} of {number_text(line['level'], kind)} is {abs(off):.0%} "
+            f"{name}: not judged, {short(metric)} {number_text(line['level'], kind)} is {100 * abs(off):.0f} % "
             f"{'above' if off > 0 else 'below'} the baseline's {number_text(line['baseline'], kind)}."
         )
     return found
@@ -146,6 +146,6 @@ def aim_line(runs: pd.DataFrame, metric: str) -> str:
         return ""
     return (
         f"Training aims at {number_text(k, 'count')} active features; the baseline came to "
-        f"{number_text(means[k], metric_kind(metric))}, {abs(off):.0%} {'above' if off > 0 else 'below'} that: "
+        f"{number_text(means[k], metric_kind(metric))}, {100 * abs(off):.0f} % {'above' if off > 0 else 'below'} that: "
         "levels agree with each other, not with the aim. Longer runs come nearer."
     )

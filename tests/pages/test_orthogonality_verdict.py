@@ -78,9 +78,9 @@ def test_a_level_that_missed_the_l0_is_not_judged(workspace, open_page):
     at = open_page("ablations", workspace, experiment="orthogonality-matched")
     assert not at.exception and not at.error
     text = said(at)
-    assert "pruning: not judged, its l0 of 4.8 is 9% above the baseline's 4.4." in text.replace("L0", "l0")
+    assert "pruning: not judged, active features per row 4.8" in text and "is 9 % above the baseline's 4.4" in text
     assert "pairs: explained variance" in text and "pruning: explained variance" not in text
-    assert "Training aims at 4 active features; the baseline came to 4.4, 10% above that" in text
+    assert "Training aims at 4 active features; the baseline came to 4.4" in text and "10 % above that" in text
     assert "What each level moved, and at what price" in text
 
 
@@ -104,7 +104,7 @@ def test_a_price_is_the_paired_difference_of_what_is_paid():
     assert line["seconds"] == pytest.approx(4) and line["seconds_low"] == pytest.approx(4)
     assert line["ev_total"] == pytest.approx(-0.01) and line["ev_total_low"] < -0.01 < line["ev_total_high"]
     # L0 differs by the same in all seeds; explained variance and dead features by no more than the seeds do.
-    assert line["moved"] == "l0 0.1 higher" and line["clear"] == "–" and line["seeds"] == 3
+    assert line["moved"] == "active features per row 0.1 higher" and line["clear"] == "–" and line["seeds"] == 3
     shown = ablation_price.written(found).iloc[0]
     assert shown["Seconds"] == "+4.0 (+4.0 to +4.0)" and shown["Seeds"] == "3"
 
