@@ -12,7 +12,7 @@ LONG = (
     "workspace/executors/test_ray.py",
     "training/test_planted.py",
     "browser/test_home_data_train.py",
-    "training/test_architectures.py",
+    "pages/test_architectures.py",
     "workspace/test_supervisor.py",
     "pages/test_thoughts.py",
     "torture/test_faults.py",
@@ -25,7 +25,9 @@ LONG = (
     "pages/test_data.py",
     "browser/test_results.py",
     "pages/test_wrong.py",
+    "pages/test_links.py",
     "torture/test_load.py",
+    "training/test_architectures.py",
 )
 
 
