@@ -57,15 +57,17 @@ def prices(
 def written(table: pd.DataFrame) -> pd.DataFrame:
     """`prices` for people."""
     titles = {"ev_total": "Explained variance", "l0": "L0", "seconds": "Seconds"}
-    shown = {"Level": table["name"], "Moved beyond the seeds' interval": table["moved"], "Of these q < 0.05":
-             table["clear"]}  # fmt: skip
+    shown = {"Level": table["name"]}
     for name in (name for name in PRICES if name in table):
         kind = "decimal" if name == "seconds" else metric_kind(name)
         shown[titles[name]] = pd.Series(
             [_with_interval(*line, kind) for line in table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)],
             index=table.index,
         )
-    return pd.DataFrame({**shown, "Seeds": table["seeds"].astype(str)})
+    # The price first: lists of metrics are long, and go on beyond what a screen shows.
+    shown |= {"Seeds": table["seeds"].astype(str), "Moved beyond the seeds' interval": table["moved"],
+              "Of these q < 0.05": table["clear"]}  # fmt: skip
+    return pd.DataFrame(shown)
 
 
 def _named(lines: pd.DataFrame) -> str:
