@@ -210,9 +210,9 @@ def _counts(
         formula=_DEFINITIONS, filename=f"{pair[0].id}-{pair[1].id}-fates",
         columns={
             "fate": st.column_config.TextColumn("", width=70),
-            "first": number_column(names[0], format="localized", width=110),
+            "first": number_column(names[0], format="localized", width=100),
             "first_share": number_column("Share", format="percent", width=65),
-            "second": number_column(names[1], format="localized", width=110),
+            "second": number_column(names[1], format="localized", width=100),
             "second_share": number_column("Share", format="percent", width=65),
         },
         reproduce=recipe(pair, found.by, threshold),
