@@ -21,6 +21,7 @@ from torch import Tensor
 from sae.common.threads import over_ranges
 
 if TYPE_CHECKING:
+    from sae.objectives.pair_search import Tile
     from sae.objectives.sparse_gram import Entries
 
 SIMILARITIES = ("act_cos", "act_pearson", "act_dot", "dec_cos")
@@ -28,6 +29,8 @@ BLOCK_ENTRIES, BLOCK_FEATURES = 2**20, 128  # similarities at once on the dense 
 # A product on the sparse way takes as long as this many on the dense one (measured on one core; see
 # benchmarks/orthogonality.py); where codes are denser than that makes worth while, the dense way is taken.
 SPARSE_PRICE = 80
+FEW = 0.05  # share of all pairs: so few of them are searched for in tiles, where codes are not negative
+DENSE = 0.65  # share of active entries above which a dense product is faster than one that skips half of the zeros
 
 
 class Measure(NamedTuple):
@@ -49,6 +52,7 @@ class Found(NamedTuple):
     d_sae: int
     measure: Measure
     entries: Entries | None = None  # of the codes, where they were found on the sparse way
+    active: bool = False  # whether entries that are 0 get no gradient
 
     @property
     def pairs(self) -> int:
@@ -102,7 +106,9 @@ def _inverse_root(values: Tensor) -> Tensor:
 def most_alike(kind: str, vectors: Tensor, keep: int, magnitude: bool = False, lowest: float = 0.0) -> Found:
     """The `keep` pairs with the largest similarity above `lowest`, exactly, without gradients.
 
-    On the CPU sparse codes go through `sae.objectives.sparse_gram`; everything else through blocks of a dense product.
+    On the CPU sparse codes go through `sae.objectives.sparse_gram`. There few pairs of denser codes that are never
+    negative, or of decoder rows, go through `sae.objectives.pair_search`; everything else through blocks of a dense
+    product.
 
     Args:
         vectors: of `vectors_of`, [d_sae, n].
@@ -112,12 +118,54 @@ def most_alike(kind: str, vectors: Tensor, keep: int, magnitude: bool = False, l
 
     vectors = vectors.detach()
     keep = max(1, keep)
-    if kind != "dec_cos" and vectors.device.type == "cpu":
-        n, d = vectors.shape[1], len(vectors)
-        entries = entries_of(vectors.T.contiguous().numpy(), n * d * d / SPARSE_PRICE)
+    if vectors.device.type == "cpu":
+        d, n = vectors.shape
+        limit = n * d * d / SPARSE_PRICE
+        entries = entries_of(vectors.T.contiguous().numpy(), limit) if kind != "dec_cos" else None
         if entries is not None:
             return sparse_search(kind, entries, d, keep, magnitude, lowest)
+        if keep <= FEW * d * (d - 1) / 2:
+            found = tiled_search(kind, vectors, keep, magnitude, lowest)
+            if found is not None:
+                return found
     return dense_search(vectors, measure_of(kind, vectors), keep, magnitude, lowest)
+
+
+def tiled_search(kind: str, vectors: Tensor, keep: int, magnitude: bool = False, lowest: float = 0.0) -> Found | None:
+    """`most_alike` on the CPU by `sae.objectives.pair_search`; None for codes of which some are negative."""
+    from sae.objectives.packed_codes import column_sums, packed
+    from sae.objectives.pair_search import Bounds, dense_tiles, exact_products, panel_tiles, search
+
+    d, n = vectors.shape
+    by_row = vectors.T.numpy()
+    if kind == "dec_cos":
+        measure, dense = measure_of(kind, vectors), True
+    else:
+        by_row = np.ascontiguousarray(by_row)
+        total, squared, active, negative = column_sums(by_row)
+        if negative:
+            return None
+        measure = measure_from_sums(kind, torch.from_numpy(total), torch.from_numpy(squared), n)
+        dense = active.sum() > DENSE * n * d
+    scale, offset = measure.scale.numpy(), measure.offset.numpy()
+    if dense:
+        scaled = vectors * measure.scale[:, None].float()
+        size = scaled.norm(dim=1).numpy()
+        tiles: list[Tile] = dense_tiles(scaled, max(BLOCK_FEATURES, BLOCK_ENTRIES // d))
+    else:
+        tiles, size = panel_tiles(packed(by_row, scale, active), d), np.zeros(d, np.float32)
+    error = (n + 8) * 2.0**-24 * 1.01
+    bounds = Bounds(offset.astype(np.float32), size, error, kind != "dec_cos")
+
+    def exact(pair: np.ndarray) -> np.ndarray:
+        i, j = np.divmod(pair, d)
+        found: np.ndarray = exact_products(by_row, pair) * (scale[i] * scale[j]) - offset[i] * offset[j]
+        return found
+
+    alike = search(tiles, bounds, exact, keep, magnitude, lowest)
+    value, pair = torch.from_numpy(alike.value), torch.from_numpy(alike.pair)
+    moments = (alike.total, alike.squares, d, measure)
+    return Found(pair // d, pair % d, value.float(), *moments, active=kind != "dec_cos")
 
 
 def sparse_search(
@@ -139,7 +187,7 @@ def sparse_search(
     )
     values, pairs, totals, squares = zip(*parts, strict=True)
     value, pair = torch.from_numpy(np.concatenate(values)), torch.from_numpy(np.concatenate(pairs))
-    return _ordered(value, pair, keep, sum(totals), sum(squares), measure)._replace(entries=entries)
+    return _ordered(value, pair, keep, sum(totals), sum(squares), measure)._replace(entries=entries, active=True)
 
 
 def dense_search(vectors: Tensor, measure: Measure, keep: int, magnitude: bool, lowest: float) -> Found:
@@ -188,7 +236,7 @@ def _ordered(value: Tensor, pair: Tensor, keep: int, total: float, squares: floa
 def with_gradient(kind: str, vectors: Tensor, found: Found) -> Tensor:
     """`found.similarity`, with gradients for the features of these pairs and no others; not for absolute values.
 
-    Where codes came the sparse way, an entry that is 0 gets none: no non-linearity passes one on there.
+    Where `found.active`, an entry that is 0 gets none: no non-linearity passes one on there.
     """
     return _Similarity.apply(vectors, found, kind)
 
@@ -215,7 +263,7 @@ class _Similarity(torch.autograd.Function):
         if ctx.kind != "act_dot":
             turned = slope * found.similarity.double()
             own.index_add_(0, first, -turned).index_add_(0, second, -turned).mul_(scale * scale)
-        way = _sparse_product if found.entries is not None else _dense_product
+        way = _dense_product if not found.active else _active_product if found.entries is None else _sparse_product
         return way(vectors.detach(), found, across, own), None, None
 
 
@@ -229,6 +277,14 @@ def _sparse_product(vectors: Tensor, found: Found, across: Tensor, own: Tensor) 
     matrix = (start.numpy(), columns[order].numpy(), torch.cat([across, across])[order].numpy())
     codes = vectors.T.contiguous().numpy()
     result = times_matrix(codes, found.entries, *matrix, own.numpy(), found.measure.mean.numpy())
+    return torch.from_numpy(result).T
+
+
+def _active_product(vectors: Tensor, found: Found, across: Tensor, own: Tensor) -> Tensor:
+    from sae.objectives.pair_gradient import spread
+
+    pairs = (found.first.numpy(), found.second.numpy(), across.numpy())
+    result = spread(vectors.T.contiguous().numpy(), *pairs, own.numpy(), found.measure.mean.numpy())
     return torch.from_numpy(result).T
 
 

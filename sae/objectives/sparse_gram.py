@@ -51,7 +51,7 @@ def _counts(codes):
     for b in range(n):
         count = 0
         for j in range(d):
-            count += codes[b, j] != 0
+            count += np.int64(codes[b, j] != 0)  # no branch
         counts[b] = count
     return counts
 
@@ -117,6 +117,23 @@ def _compact(value, pair, n, keep):
     return smallest
 
 
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"}, error_model="numpy")
+def _similarities(products, scale, offset, i, magnitude, lowest):
+    """Make similarities of the products after i, in place; their sum, that of their squares, and how many of them, or
+    of their absolute values, are above `lowest`. Without a branch, so that several are made at once."""
+    total, squares, hits = 0.0, 0.0, 0
+    own, own_offset = scale[i], offset[i]
+    later, scales, offsets = products[i + 1 :], scale[i + 1 :], offset[i + 1 :]
+    for t in range(len(later)):
+        c = later[t] * (own * scales[t]) - own_offset * offsets[t]
+        total += c
+        squares += c * c
+        c = abs(c) if magnitude else c
+        later[t] = c
+        hits += np.int64(c > lowest)
+    return total, squares, hits
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def scan(first, last, entries, scale, offset, magnitude, lowest, keep):
     """The `keep` largest similarities above `lowest` of pairs i < j with i in first..last, of equal ones the first.
@@ -139,16 +156,16 @@ def scan(first, last, entries, scale, offset, magnitude, lowest, keep):
             value = values[place[e]]
             for q in range(place[e] + 1, row_start[rows[e] + 1]):
                 products[features[q]] += value * values[q]
-        for j in range(i + 1, d):
-            c = products[j] * scale[i] * scale[j] - offset[i] * offset[j]
-            products[j] = 0.0
-            total += c
-            squares += c * c
-            size_of = abs(c) if magnitude else c
-            if size_of > lowest:
-                found[n] = size_of
-                pair[n] = i * d + j
-                n += 1
+        of_row, squares_of_row, hits = _similarities(products, scale, offset, i, magnitude, lowest)
+        total += of_row
+        squares += squares_of_row
+        if hits:
+            for j in range(i + 1, d):
+                if products[j] > lowest:
+                    found[n] = products[j]
+                    pair[n] = i * d + j
+                    n += 1
+        products[i + 1 :] = 0.0
         if n > size - d and n > keep:
             lowest = _compact(found, pair, n, keep)
             n = keep
@@ -184,7 +201,7 @@ def strongest(which, entries, weights, allowed, scale, offset, most):
         least = 0.0
         n = 0
         for j in range(d):
-            c = products[j] * scale[i] * scale[j] - offset[i] * offset[j]
+            c = products[j] * (scale[i] * scale[j]) - offset[i] * offset[j]
             products[j] = 0.0
             if j == i or not allowed[j] or abs(c) <= least or c == 0.0:
                 continue

@@ -9,6 +9,7 @@ from sae.objectives.similarity import (
     dense_search,
     measure_of,
     most_alike,
+    tiled_search,
     vectors_of,
     with_gradient,
 )
@@ -110,7 +111,7 @@ def test_gradients_of_selected_pairs_are_those_of_the_definition(kind, sparse_pr
     plain = matrix(kind, other_code, other_dec)[found.first.cpu(), found.second.cpu()]
     (plain * weights.cpu()).sum().backward()
     mine, other = (W_dec.grad, other_dec.grad) if kind == "dec_cos" else (code.grad, other_code.grad)
-    if found.entries is not None:  # entries that are 0 pass no gradient on
+    if found.active:  # entries that are 0 pass no gradient on
         assert other is not None
         other = other * (CODE != 0)
     assert mine is not None
@@ -132,3 +133,73 @@ def test_the_strongest_partners_of_a_feature_against_the_matrix():
         sizes[[0, 8, feature]] = 0
         np.testing.assert_allclose(np.abs(values[line]), sizes.topk(6).values.numpy(), rtol=1e-5)
         np.testing.assert_allclose(values[line], full[feature][found[line]].numpy(), rtol=1e-5)
+
+
+def dense_codes(n=70, d=40):
+    """Half of the entries active, as a ReLU's are at its start; equal, constant and dead features, an empty row."""
+    code = torch.randn(n, d, generator=torch.Generator().manual_seed(5)).relu()
+    code[:, 6] = 0
+    code[:, 7] = 1.5
+    code[3] = 0
+    code[:, [20, 21, 30]] = code[:, [2]]
+    return code
+
+
+@pytest.mark.parametrize("kind", SIMILARITIES)
+@pytest.mark.parametrize("keep", [1, 5, 30])
+@pytest.mark.parametrize("way", ["packed", "dense", "threads"])
+def test_pairs_of_dense_codes_are_those_of_the_whole_matrix_in_float64(kind, keep, way, monkeypatch):
+    code = dense_codes()
+    W_dec = torch.randn(40, 9, generator=GENERATOR)
+    W_dec[[20, 21, 30]] = W_dec[2].clone()
+    monkeypatch.setattr("sae.objectives.similarity.DENSE", 0.0 if way == "dense" else 1.1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3 if way == "threads" else before)
+    try:
+        found = tiled_search(kind, vectors_of(kind, code, W_dec), keep)
+    finally:
+        torch.set_num_threads(before)
+    assert found is not None
+    i, j, values = expected(kind, code, W_dec, keep)
+    torch.testing.assert_close(found.similarity.double(), values, rtol=1e-7, atol=1e-7)
+    full = matrix(kind, code, W_dec)
+    torch.testing.assert_close(full[found.first, found.second], values, rtol=1e-12, atol=1e-12)
+    pairs = set(zip(found.first.tolist(), found.second.tolist(), strict=True))
+    assert len(pairs) == len(values) and all(a < b for a, b in pairs)
+    # Of equal ones the first: those above the last value, and of that value the first of the whole matrix.
+    last = float(values[-1])
+    every = [(a, b) for a in range(40) for b in range(a + 1, 40) if abs(float(full[a, b]) - last) < 1e-12]
+    above = sum(float(value) > last + 1e-12 for value in values)
+    assert sorted(pairs & set(every)) == sorted(every)[: len(values) - above]
+    upper = full[tuple(torch.triu_indices(40, 40, offset=1))]
+    assert found.mean == pytest.approx(float(upper.mean()), abs=1e-6, rel=1e-5)
+    assert found.std == pytest.approx(float(upper.std(correction=0)), abs=1e-6, rel=1e-5)
+
+
+def test_more_pairs_wanted_than_are_alike_and_ties_without_end():
+    code = torch.zeros(8, 300)
+    code[0, [5, 9, 11]] = 1.0
+    found = tiled_search("act_cos", code.T, 30)
+    assert found is not None
+    assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [(5, 9), (5, 11), (9, 11)]
+    assert found.similarity.tolist() == [1.0, 1.0, 1.0]
+    # All features alike: far more equal pairs than are kept.
+    found = tiled_search("act_cos", torch.ones(8, 300).T, 4)
+    assert found is not None
+    assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [(0, 1), (0, 2), (0, 3), (0, 4)]
+    # Codes that are negative go another way; so do those that are no numbers.
+    assert tiled_search("act_cos", -code.T, 30) is None
+    assert tiled_search("act_cos", torch.full_like(code, float("nan")).T, 30) is None
+
+
+@pytest.mark.parametrize("kind", ["act_cos", "act_pearson", "act_dot"])
+def test_gradients_for_dense_codes_are_those_of_the_definition(kind):
+    code = dense_codes(300).requires_grad_()  # more rows than a block
+    found = tiled_search(kind, code.detach().T, 35)
+    assert found is not None and found.active
+    weights = torch.linspace(-1, 2, len(found.first))
+    (with_gradient(kind, code.T, found) * weights).sum().backward()
+    other = code.detach().double().requires_grad_()
+    (matrix(kind, other, W_DEC)[found.first, found.second] * weights).sum().backward()
+    assert code.grad is not None and other.grad is not None
+    torch.testing.assert_close(code.grad.double(), other.grad * (code > 0), rtol=1e-4, atol=1e-6)
