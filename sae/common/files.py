@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,23 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is missing") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error})") from None
+
+
+def read_json_once(path: Path) -> Any:
+    """As `read_json`, kept in memory until the file is another: whoever gets it shares it, and must not write to it.
+
+    A page over a thousand runs asks for two small files of each, for every visitor and after every click.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return read_json(path)
+    return _read_json(str(path), found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=8192)  # some 10 kB each
+def _read_json(path: str, inode: int, modified: int, size: int) -> Any:
+    return read_json(Path(path))
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:

@@ -48,6 +48,11 @@ class Workspace:
         return Database(self.root / "workspace.db")
 
     @lazily
+    def last_runs(self) -> dict[str, tuple[dict[str, int], pd.DataFrame]]:
+        """`table`: what `runs_table` read last, and when the files of each run were written that it read."""
+        return {}
+
+    @lazily
     def jobs(self) -> Jobs:
         from sae.workspace.jobs import Jobs
 
@@ -119,7 +124,7 @@ class Workspace:
         return RunFolder(folder)
 
     def run_ids(self) -> list[str]:
-        return [f.name for f in _folders(self.root / "runs") if (f / "config.json").exists()]
+        return [f.name for f in _folders(self.root / "runs") if os.path.exists(f"{f}/config.json")]
 
     def runs_table(self) -> pd.DataFrame:
         """All runs, a line each: id, experiment, kind, activations, slice, status, factors and metrics as columns."""

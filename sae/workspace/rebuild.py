@@ -31,6 +31,7 @@ def rebuild_index(workspace: Workspace) -> dict[str, int]:
             raise
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+    workspace.last_runs.clear()
     jobs = workspace.jobs.rebuild()
     return {
         "jobs": jobs,

@@ -13,6 +13,7 @@ from sae.common.files import (
     check_name,
     file_sha256,
     read_json,
+    read_json_once,
     replacing,
     to_json,
     write_json,
@@ -83,3 +84,15 @@ def test_tables_and_tensors_come_back(tmp_path):
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert file_sha256(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_json_that_is_read_once_is_shared_until_its_file_is_another(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"n": 1})
+    first = read_json_once(path)
+    assert first == {"n": 1} and read_json_once(path) is first
+    write_json(path, {"n": 2})  # as long as before, and moved into its place
+    assert read_json_once(path) == {"n": 2} and first == {"n": 1}
+    path.unlink()
+    with pytest.raises(UserError, match="a.json"):
+        read_json_once(path)
