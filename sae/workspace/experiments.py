@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
-from sae.common.files import read_json
+from sae.common.files import read_json, read_json_once
 from sae.common.lazily import lazily
 from sae.workspace.runs import RunFolder
 
@@ -33,7 +33,7 @@ class ExperimentFolder:
 
     @lazily
     def content(self) -> dict[str, Any]:
-        return read_json(self.folder / "experiment.json")
+        return read_json_once(self.folder / "experiment.json")
 
     @property
     def kind(self) -> str:
