@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from sae.ui.drawn import Drawn
     from sae.workspace.runs import RunFolder
 
 
 def activation_panel(
-    figure: go.Figure, table: pd.DataFrame, *, run: RunFolder, feature: int, key: str, meaning: str = ""
+    figure: go.Figure | Drawn, table: pd.DataFrame, *, run: RunFolder, feature: int, key: str, meaning: str = ""
 ) -> None:
     """Draw `sae.figures.activity.activation_histogram` of `sae.analysis.distributions.activation_histogram`'s table."""
     figure_panel(

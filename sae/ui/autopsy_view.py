@@ -11,6 +11,7 @@ import streamlit as st
 from sae.common.errors import UserError
 from sae.figures.style import metric_title
 from sae.ui import data_view, empty, loaded, page, reproduce, role
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.words import count, number, plain, share
 
@@ -98,9 +99,9 @@ def _when(run: RunFolder, found: Autopsy) -> None:
     last = float(history["step"].max()) if len(history) else float(died["last_step"].max())
     table = binned(died["last_step"].to_numpy(float), low=0.0, high=last)
     figure_panel(
-        column_histogram(
-            table, "step", title="When features died", x_title="Step of the last activation", theme=page.theme(),
-            height=HEIGHT,
+        kept(
+            column_histogram, table, "step", title="When features died", x_title="Step of the last activation",
+            theme=page.theme(), height=HEIGHT,
         ),
         table, key="died", meaning="Steps at which features that are dead now were last active.",
         formula="The step of training after which a feature that is active on no row now was never active again.",
@@ -123,8 +124,9 @@ def _how_near(run: RunFolder, found: Autopsy) -> None:
     table = binned(values[finite], low=0.0)
     still = f" {count(int((~finite).sum()))} never vary at all." if not finite.all() else ""
     figure_panel(
-        column_histogram(
-            table, "short", title="How near the dead came to firing", x_title="Short by (standard deviations)",
+        kept(
+            column_histogram, table, "short", title="How near the dead came to firing",
+            x_title="Short by (standard deviations)",
             theme=page.theme(), height=HEIGHT,
         ),
         table, key="short", meaning=f"On the row where each came nearest; at 0 it would have fired.{still}",

@@ -10,6 +10,7 @@ import streamlit as st
 
 from sae.ui import address, compare_cards, compare_runs, matched, page, pickers, reproduce
 from sae.ui.compare_differences import reads
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.strongest import strongest_texts
 from sae.ui.words import number, plain, share
@@ -178,8 +179,8 @@ def _distribution(pair: tuple[RunFolder, RunFolder], found: Matching, threshold:
     paired = found.features[found.features["partner"] >= 0]
     values = paired["similarity"].to_numpy()
     table = binned(values, bins=50, low=min(0.0, float(values.min(initial=0))), high=1.0)
-    figure = similarity_histogram(
-        table, {CHANCE[null.name]: null.median for null in found.nulls}, threshold=threshold,
+    figure = kept(
+        similarity_histogram, table, {CHANCE[null.name]: null.median for null in found.nulls}, threshold=threshold,
         x_title=f"{BY[found.by]} of matched features", theme=page.theme(), height=HEIGHT + 60,
     )  # fmt: skip
     figure_panel(

@@ -15,6 +15,7 @@ from sae.ui import (
     address,
     card_dead,
     card_examples,
+    feature_numbers,
     goes_with,
     keys,
     loaded,
@@ -26,6 +27,7 @@ from sae.ui import (
     stability_view,
 )
 from sae.ui.activation_panel import activation_panel
+from sae.ui.drawn import kept
 from sae.ui.feature_table import neighbours
 from sae.ui.panel import table_panel
 from sae.ui.tokens import token_strip
@@ -173,20 +175,23 @@ def _examples(run: RunFolder, feature: int, line: pd.Series) -> None:
 
 
 def _histogram(run: RunFolder, feature: int) -> None:
-    from sae.analysis.distributions import activation_histogram
     from sae.figures import activity as figures
 
-    found = activation_histogram(loaded.codes(run), feature)
-    figure = figures.activation_histogram(
-        found.table, n_zero=found.n_zero, n_rows=found.n_rows, feature=feature, theme=page.theme(), height=210
+    found = feature_numbers.histogram(run, feature)
+    figure = kept(
+        figures.activation_histogram,
+        found.table,
+        n_zero=found.n_zero,
+        n_rows=found.n_rows,
+        feature=feature,
+        theme=page.theme(),
+        height=210,
     )
     activation_panel(figure, found.table, run=run, feature=feature, key="card_histogram")
 
 
 def _partners(run: RunFolder, feature: int, notes: Notes) -> None:
-    from sae.analysis.pairs import top_partners
-
-    found = top_partners(loaded.codes(run), feature, PARTNERS)
+    found = feature_numbers.partners(run, feature, PARTNERS)
     labels = {number: note.label for number, note in notes.all().items()}
     table = found[["feature", "pearson", "n_both", "jaccard", "lift"]].copy()
     table.insert(1, "label", [labels.get(int(other), "") for other in table["feature"]])
@@ -218,13 +223,10 @@ def _partners(run: RunFolder, feature: int, notes: Notes) -> None:
 
 def _base_rates(run: RunFolder, feature: int) -> None:
     """What the examples' labels are where it fires, beside how common those labels are anyway."""
-    from sae.analysis.examples import LEAST_SUPPORT, base_rates
+    from sae.analysis.examples import LEAST_SUPPORT
 
-    labels = loaded.label_table(run)
-    if labels.empty:
-        return
-    found = base_rates(loaded.codes(run), feature, labels, example=loaded.examples_by_row(run))
-    if found.empty:
+    found = feature_numbers.base_rates(run, feature)
+    if found is None or found.empty:
         return
     if not found["enough"].any():
         active = int(found["n_active"].max())

@@ -7,32 +7,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from sae.ui import address, feature_card, feature_table, heat_map, link, loaded, matched, page, pickers, reproduce, role
+from sae.ui import (
+    address,
+    feature_card,
+    feature_table,
+    heat_map,
+    link,
+    loaded,
+    matched,
+    page,
+    pickers,
+    reproduce,
+    role,
+    shared_map,
+)
 from sae.ui.panel import chart, toolbar
 from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
 from sae.workspace.notes import Notes
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from sae.workspace import Workspace
     from sae.workspace.runs import RunFolder
 
 HEIGHT = 228  # px of the table and the map: the card's first example stands above the fold
-COLOURS = {
-    "density": "density",
-    "max_activation": "largest activation",
-    "mean_activation": "mean activation",
-    "n_examples": "examples",
-    "max_decoder_cosine": "nearest decoder direction",
-    "decoder_norm": "decoder length",
-    "encoder_decoder_cosine": "encoder against decoder",
-    "labelled": "labelled or not",
-}
 NO_OTHER_SEEDS = ["found", "seed_cosine"]  # columns that only say something where other seeds were trained
 NOT_COMPARED = ["goes_with", "goes_with_f1"]  # columns that only say something where examples have labels
-_LOGARITHMIC = {"density", "n_examples"}
 _RISING = "-rising"
 
 
@@ -194,10 +194,15 @@ def _map(
         st.markdown(f"**{plain(place.title.split(' of ')[0])} map**", width="stretch")
         with st.container(width=150):
             colour = pickers.pick_choice(
-                "Map colour", list(COLOURS), name="colour", default="density", format=COLOURS.__getitem__, visible=False
+                "Map colour",
+                list(shared_map.COLOURS),
+                name="colour",
+                default="density",
+                format=shared_map.COLOURS.__getitem__,
+                visible=False,
             )
-        figure, table = _figure(run, place, features, written, colour or "density")
-        _mark(figure, place.table, feature)
+        whole, table = shared_map.of_run(run, place, features, written, colour or "density", HEIGHT - 25)
+        figure = shared_map.ringed(whole, place.table, feature)
         toolbar(
             figure, table, key="feature_map_tools", title=place.title, filename=f"{run.id}-map",
             meaning="Features whose decoder directions are alike lie together; a click opens one.",
@@ -205,7 +210,7 @@ def _map(
             "gaps and sizes don't.",
             reproduce=reproduce.of_run(run, f"run features {run.id} --json", _map_python(place)),
         )  # fmt: skip
-    chart(figure, key=key, alt=f"{place.title}: {place.method}", on_select=opened, height=HEIGHT - 25)
+    chart(figure, key=key, alt=f"{place.title}: {place.method}", on_select=opened)
     said = "by decoder direction" if place.final else "; principal axes until the UMAP is made"
     st.caption(f"n = {count(len(place.table))} living{'' if said.startswith(';') else ' features '}{said}.")
 
@@ -217,52 +222,6 @@ def _map_python(place: loaded.Place) -> str:
         "from sae.analysis.maps import decoder_map\nfrom sae.figures.map import feature_map\n\n"
         f'{table}\nfeature_map(table.merge(run.features, on="feature"), color="density", log_color=True).show()'
     )
-
-
-def _figure(
-    run: RunFolder, place: loaded.Place, features: pd.DataFrame, written: dict[int, Any], colour: str
-) -> tuple[go.Figure, pd.DataFrame]:
-    """The map with a ring as its last trace, made once a session for a colour and the labels that stand at the time.
-
-    It is kept in the session, and not shared: moving the ring is much cheaper than copying the figure.
-    """
-    labels = tuple(sorted((feature, note.label) for feature, note in written.items() if note.label))
-    modified = (run.folder / "features.parquet").stat().st_mtime_ns
-    made_of = (run.id, modified, colour, page.theme(), labels, place.final)
-    kept = st.session_state.get("_feature_map")
-    if kept is None or kept[0] != made_of:
-        kept = (made_of, *_drawn(place, features, dict(labels), colour))
-        st.session_state["_feature_map"] = kept
-    return kept[1], kept[2]
-
-
-def _drawn(
-    place: loaded.Place, features: pd.DataFrame, labels: dict[int, str], colour: str
-) -> tuple[go.Figure, pd.DataFrame]:
-    import plotly.graph_objects as go
-
-    from sae.figures.map import feature_map
-
-    numbers = ["feature", *(name for name in COLOURS if name in features)]
-    table = place.table.merge(features[numbers], on="feature", how="left")
-    table["label"] = [labels.get(int(feature), "") for feature in table["feature"]]
-    table["labelled"] = ["labelled" if label else "not labelled" for label in table["label"]]
-    figure = feature_map(
-        table, color=colour, method="pca" if "principal" in place.method else "umap", title="",
-        log_color=colour in _LOGARITHMIC, text="label", theme=page.theme(), height=HEIGHT,
-    )  # fmt: skip
-    figure.update_layout(margin={"l": 6, "r": 6, "t": 8, "b": 6}, xaxis_title=None, yaxis_title=None)
-    ring = {"size": 17, "color": "rgba(0,0,0,0)", "line": {"color": figure.layout.font.color, "width": 2.5}}
-    figure.add_trace(
-        go.Scatter(x=[], y=[], mode="markers", hoverinfo="skip", showlegend=False, name="chosen", marker=ring)
-    )
-    return figure, table
-
-
-def _mark(figure: go.Figure, places: pd.DataFrame, feature: int | None) -> None:
-    """Move the ring to one feature; the dead have no place on the map, and no ring."""
-    found = places[places["feature"] == feature]
-    figure.data[-1].x, figure.data[-1].y = found["x"].tolist(), found["y"].tolist()
 
 
 def _request(workspace: Workspace, run: RunFolder) -> None:

@@ -12,6 +12,7 @@ from sae.analysis.pareto import dominators, non_dominated
 from sae.figures.frontier import frontier
 from sae.figures.style import metric_title
 from sae.ui import grid_data, heat_map, page, pickers
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel
 from sae.ui.reproduce import Reproduce, experiment_command
 from sae.ui.tables import as_shown
@@ -60,9 +61,9 @@ def show(experiment: ExperimentFolder, table: pd.DataFrame, split: str, chosen: 
     x = next((name for name in ("k", "l0", "d_sae", "dead") if name in objectives), "k")
     y = next((name for name in ("ev_total", "ev_flat", "mse", "dead", "alive") if name in objectives and name != x), "")
     y = y or "ev_total"
-    figure = frontier(
-        lines, x=x, y=y, group="d_sae" if x != "d_sae" else "k", theme=page.theme(), height=400, baselines=None
-        if y != "ev_total" or x != "k" else _baselines(experiment, table, split),
+    figure = kept(
+        frontier, lines, x=x, y=y, group="d_sae" if x != "d_sae" else "k", theme=page.theme(), height=400,
+        baselines=None if y != "ev_total" or x != "k" else _baselines(experiment, table, split),
         staircase=len(objectives) == 2 and {x, y} == set(objectives), log_x=x in ("k", "d_sae"),
         error=f"{y}_sd" if f"{y}_sd" in lines else None,
     )  # fmt: skip

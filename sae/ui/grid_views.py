@@ -21,15 +21,14 @@ from sae.ui import (
     pickers,
     scaling_view,
 )
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.reproduce import Reproduce, experiment_command
 from sae.ui.words import number, plain
 
 if TYPE_CHECKING:
     import pandas as pd
-    import plotly.graph_objects as go
 
-    from sae.figures.style import ThemeName
     from sae.workspace import Workspace
     from sae.workspace.experiments import ExperimentFolder
 
@@ -151,9 +150,9 @@ def one(
     if metric not in table:
         table = table.assign(**{metric: float("nan")})
     drawn = table[[name for name in ("run", "state", "progress", x, y, metric) if name in table]]
-    figure = _figure(
-        drawn.to_json(orient="values", double_precision=15), metric, x, y, (*experiment.factors[x],),
-        (*experiment.factors[y],), page.theme(), height, drawn,
+    figure = kept(
+        grid_heat_map, drawn, metric, title="", x=x, y=y, theme=page.theme(), height=height,
+        x_values=experiment.factors[x], y_values=experiment.factors[y],
     )  # fmt: skip
     meaning, formula = grid_data.METRICS[metric]
     if chosen.get("seed") is None and len(experiment.factors.get("seed", ())) > 1:
@@ -171,15 +170,6 @@ def one(
         columns=grid_data.metric_columns(shown, ["k", "d_sae"]),
         on_select=heat_map.when_clicked(key, open_cell),
     )  # fmt: skip
-
-
-@st.cache_resource(max_entries=256, show_spinner=False)
-def _figure(
-    content: str, metric: str, x: str, y: str, xs: tuple[Any, ...], ys: tuple[Any, ...], theme: ThemeName, height: int,
-    _table: pd.DataFrame,
-) -> go.Figure:  # fmt: skip
-    """The heat map, shared by all visitors who see the same numbers: without a title, so that nobody changes it."""
-    return grid_heat_map(_table, metric, title="", x=x, y=y, theme=theme, height=height, x_values=xs, y_values=ys)
 
 
 def open_cell(found: list[str]) -> None:

@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 def codes(run: RunFolder) -> FeatureActivations:
     """The run's feature activations. Raises UserError if it is not finished or they are gone."""
-    return _codes(str(run.folder), _modified(run, "codes.safetensors"))
+    return _codes(str(run.folder), modified(run, "codes.safetensors"))
 
 
 def features(run: RunFolder) -> pd.DataFrame:
     """The run's feature table, a line a feature in the order of their numbers."""
-    return _table(str(run.folder), "features", _modified(run, "features.parquet"))
+    return _table(str(run.folder), "features", modified(run, "features.parquet"))
 
 
 def pairs(run: RunFolder) -> pd.DataFrame:
     """The run's most correlated pairs."""
-    return _table(str(run.folder), "pairs", _modified(run, "pairs.parquet"))
+    return _table(str(run.folder), "pairs", modified(run, "pairs.parquet"))
 
 
 def weights(run: RunFolder) -> dict[str, np.ndarray]:
     """The run's weights by name."""
-    return _weights(str(run.folder), _modified(run, "weights.safetensors"))
+    return _weights(str(run.folder), modified(run, "weights.safetensors"))
 
 
 def directions(run: RunFolder) -> np.ndarray:
@@ -56,19 +56,20 @@ def directions(run: RunFolder) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a feature lies on the map, and how the map was made."""
+    """Where a feature lies on the map, how the map was made, and when the file was written that it was made from."""
 
     table: pd.DataFrame
     title: str
     method: str
     final: bool
+    modified: int
 
 
 def feature_map(run: RunFolder) -> Place:
     """The run's UMAP; until that is made, two principal axes of the living decoder rows, worked out here."""
     if (run.folder / "map.parquet").exists():
-        return _map(str(run.folder), _modified(run, "map.parquet"))
-    return _principal(str(run.folder), _modified(run, "weights.safetensors"))
+        return _map(str(run.folder), modified(run, "map.parquet"))
+    return _principal(str(run.folder), modified(run, "weights.safetensors"))
 
 
 def slice_of(run: RunFolder) -> Slice:
@@ -138,7 +139,7 @@ def _labels(root: str, activations: str, sha256: str, _slice: Slice) -> pd.DataF
 def specificity(run: RunFolder) -> Specificity:
     """Which label each feature goes with. Raises UserError if its activations or labels can't be used."""
     slice_of(run)  # where it is there, the activations are too
-    return _specificity(str(workspace().root), run.id, _modified(run, "codes.safetensors"))
+    return _specificity(str(workspace().root), run.id, modified(run, "codes.safetensors"))
 
 
 @st.cache_resource(max_entries=32, show_spinner="Comparing features with labels")
@@ -152,10 +153,11 @@ def _specificity(root: str, run: str, modified: int) -> Specificity:
 
 def top_texts(run: RunFolder, n: int = 3, length: int = 160) -> list[tuple[str, ...]]:
     """For each feature the beginnings of the questions of its `n` strongest examples; () where there is no text."""
-    return _top_texts(str(run.folder), _modified(run, "codes.safetensors"), n, length)
+    return _top_texts(str(run.folder), modified(run, "codes.safetensors"), n, length)
 
 
-def _modified(run: RunFolder, name: str) -> int:
+def modified(run: RunFolder, name: str) -> int:
+    """When a file of the run was written, in ns. Raises UserError if it is not there."""
     try:
         return (run.folder / name).stat().st_mtime_ns
     except FileNotFoundError:
@@ -194,9 +196,9 @@ def _map(folder: str, modified: int) -> Place:
     path = run.folder / "map.json"
     made = read_json(path) if path.exists() else {}
     if made.get("method") == "pca":
-        return Place(table, "PCA of decoder rows", f"first two principal axes ({made.get('why')})", True)
+        return Place(table, "PCA of decoder rows", f"first two principal axes ({made.get('why')})", True, modified)
     known = ", ".join(f"{name} {made[name]}" for name in ("metric", "n_neighbors", "min_dist", "seed") if name in made)
-    return Place(table, "UMAP of decoder rows", f"UMAP ({known})", True)
+    return Place(table, "UMAP of decoder rows", f"UMAP ({known})", True, modified)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -206,7 +208,7 @@ def _principal(folder: str, modified: int) -> Place:
     run = _folder(folder)
     alive = ~features(run)["dead"].to_numpy(bool)
     table, _ = decoder_map(directions(run), alive, method="pca")
-    return Place(table, "PCA of decoder rows", "first two principal axes, until the UMAP is made", False)
+    return Place(table, "PCA of decoder rows", "first two principal axes, until the UMAP is made", False, modified)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)

@@ -12,6 +12,7 @@ import streamlit as st
 from sae.common.errors import UserError
 from sae.report.examples import has_tokens
 from sae.ui import card_examples, empty, loaded, page, pickers, reproduce
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel
 from sae.ui.tokens import token_strip
 from sae.ui.words import count, plain
@@ -46,7 +47,9 @@ def show(run: RunFolder, codes: FeatureActivations, a: int, b: int) -> None:
     left, right = st.columns([1, 1.35], gap="medium")
     with left:
         figure_panel(
-            pair_scatter(rows, a, b, n_rows=codes.n_rows, pearson=interval.pearson, theme=page.theme(), height=340),
+            kept(
+                pair_scatter, rows, a, b, n_rows=codes.n_rows, pearson=interval.pearson, theme=page.theme(), height=340
+            ),
             rows, key="pair_scatter", title="Row by row", meaning="Rows on which either is active.",
             formula="One point a row. Rows on which only one is active lie on its axis; rows on which neither is "
             "active are counted, not drawn, and enter r.", filename=f"{run.id}-pair-{a}-{b}",

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.ui import address, heat_map, loaded, page, pair_view, pickers, reproduce
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel, table_panel
 from sae.ui.words import count
 from sae.workspace.notes import Notes
@@ -177,7 +178,7 @@ def _block(run: RunFolder, codes: FeatureActivations, table: pd.DataFrame, pair:
 
     features = block_features(table, pair)
     block = pearson_block(codes, np.array(features))
-    figure = pair_block(block, features, n_rows=codes.n_rows, selected=pair, theme=page.theme(), height=310)
+    figure = kept(pair_block, block, features, n_rows=codes.n_rows, selected=pair, theme=page.theme(), height=310)
     places = pd.DataFrame(block, columns=[str(feature) for feature in features])
     places.insert(0, "feature", features)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from sae.ui import link
+from sae.ui import link, page
 from sae.ui import reproduce as recipes
+from sae.ui.drawn import Drawn, drawn
 from sae.ui.panel_files import downloads
 from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
@@ -28,7 +28,7 @@ _CONFIG = {
 
 
 def figure_panel(
-    fig: go.Figure,
+    fig: go.Figure | Drawn,
     table: pd.DataFrame,
     *,
     key: str,
@@ -47,6 +47,7 @@ def figure_panel(
     The figure's own title and subtitle move into the panel's head, and stand in the files that are downloaded.
 
     Args:
+        fig: not to be changed any more.
         table: the numbers of the figure, for the table and the CSV and JSON downloads.
         meaning: one line under the title; Markdown of our own.
         title: plain text; None takes the figure's.
@@ -58,8 +59,9 @@ def figure_panel(
     """
     if link.hidden(key):
         return
-    title = title if title is not None else str(fig.layout.title.text or "Figure")
-    said = str(fig.layout.title.subtitle.text or "")
+    fig = fig if isinstance(fig, Drawn) else drawn(fig)
+    title = title if title is not None else fig.title or "Figure"
+    said = fig.subtitle
     caption = f"{meaning} {plain(said[:1].upper() + said[1:])}." if said else meaning
     with st.container(key=f"panel_{key}", gap="xxsmall"):
         _head(title, n, caption, lambda: toolbar(
@@ -70,23 +72,27 @@ def figure_panel(
 
 
 def chart(
-    fig: go.Figure, *, key: str, alt: str, on_select: Callable[[], None] | None = None, height: int | None = None
+    fig: go.Figure | Drawn,
+    *,
+    key: str,
+    alt: str,
+    on_select: Callable[[], None] | None = None,
+    height: int | None = None,
 ) -> None:
     """The figure alone, without its title, in its own colours, with a modebar that has only what works here."""
+    shown = (fig if isinstance(fig, Drawn) else drawn(fig)).without_title()
+    if height is not None:
+        shown = shown.high(height)
     config = {**_CONFIG, "toImageButtonOptions": {"format": "png", "scale": 2, "filename": key}}
-    with _without_title(fig):
-        if height is not None:
-            fig.layout.height = height
-        if on_select is None:
-            st.plotly_chart(fig, key=key, theme=None, config=config, alt=alt)
-        else:
-            st.plotly_chart(
-                fig, key=key, theme=None, config=config, alt=alt, on_select=on_select, selection_mode="points"
-            )
+    shared: dict[str, Any] = {"key": key, "theme": None, "config": config, "alt": alt}
+    if on_select is None:
+        st.plotly_chart(shown.for_streamlit(), **shared)
+    else:
+        st.plotly_chart(shown.for_streamlit(), on_select=on_select, selection_mode="points", **shared)
 
 
 def toolbar(
-    fig: go.Figure | None,
+    fig: go.Figure | Drawn | None,
     table: pd.DataFrame,
     *,
     key: str,
@@ -101,37 +107,45 @@ def toolbar(
 ) -> None:
     """Small buttons: what it means, its table, files to keep, how to make it again, its link.
 
-    Outside of a panel it goes into a `link.panel` of its key, without `_tools`. `fig` None: a table's toolbar.
+    Outside of a panel it goes into a `link.panel` of its key, without `_tools`. `fig` None: a table's toolbar. What a
+    button opens is made when it is opened: a page has many, and most are never looked into.
     """
-    st.html(_STYLE)
-    with st.container(horizontal=True, gap=None, width="content", key=f"{key.removesuffix('_tools')}_tools"):
-        if formula:
-            with st.popover(":material/help:", type="tertiary", key=f"{key}_what", help=f"What it means: {title}"):
-                st.markdown(f"{meaning}\n\n{formula}".strip())
-        if fig is not None:
-            with st.popover(":material/table_rows:", type="tertiary", key=f"{key}_table", help="Numbers as a table"):
-                shown, config = as_shown(table, columns)
-                st.dataframe(
-                    shown, hide_index=True, column_config=config, width=560, alt=f"Numbers of {title}",
-                    height=min(38 + 35 * max(len(table), 1), 420),
-                )  # fmt: skip
-        with st.popover(":material/download:", type="tertiary", key=f"{key}_save", help="Download"):
-            downloads(
-                fig, table, key=key, filename=filename, title=title, meaning=meaning, n=_words(n), latex=latex,
-                reproduce=reproduce,
-            )  # fmt: skip
-        if reproduce is not None:
-            with st.popover(":material/terminal:", type="tertiary", key=f"{key}_again", help="Reproduce"):
-                recipes.show(reproduce)
-        link.of_panel(key.removesuffix("_tools"))
+
+    @st.fragment  # what is opened need not wait for the page
+    def tools() -> None:
+        with st.container(horizontal=True, gap=None, width="content"):
+            if formula:
+                with st.popover(":material/help:", type="tertiary", key=f"{key}_what", help=f"What it means: {title}"):
+                    st.markdown(f"{meaning}\n\n{formula}".strip())
+            if fig is not None:
+                _when_open(":material/table_rows:", f"{key}_table", "Numbers as a table", lambda: _numbers(
+                    table, columns, title
+                ))  # fmt: skip
+            _when_open(":material/download:", f"{key}_save", "Download", lambda: downloads(
+                fig.figure() if isinstance(fig, Drawn) else fig, table, key=key, filename=filename, title=title,
+                meaning=meaning, n=_words(n), latex=latex, reproduce=reproduce,
+            ))  # fmt: skip
+            if reproduce is not None:
+                _when_open(":material/terminal:", f"{key}_again", "Reproduce", lambda: recipes.show(reproduce))
+            link.of_panel(key.removesuffix("_tools"))
+
+    with st.container(width="content", key=f"{key.removesuffix('_tools')}_tools"):
+        tools()
 
 
-# Small icons side by side: without the arrows that say "opens something", which every one of them does.
-_STYLE = """<style>
-[class*="_tools"] [data-testid="stPopoverButton"] { padding: 0 .3rem; min-height: 1.75rem; opacity: .75; }
-[class*="_tools"] [data-testid="stPopoverButton"]:is(:hover, :focus-visible, [aria-expanded="true"]) { opacity: 1; }
-[class*="_tools"] [data-testid="stPopoverButton"] > div > div[aria-hidden="true"] { display: none; }
-</style>"""
+def _when_open(icon: str, key: str, said: str, draw: Callable[[], None]) -> None:
+    with st.popover(icon, type="tertiary", key=key, help=said, on_change="rerun") as shown:
+        if shown.open:
+            with page.errors_shown(f"opening “{said}”"):
+                draw()
+
+
+def _numbers(table: pd.DataFrame, columns: Mapping[str, Any] | None, title: str) -> None:
+    shown, config = as_shown(table, columns)
+    st.dataframe(
+        shown, hide_index=True, column_config=config, width=560, alt=f"Numbers of {title}",
+        height=min(38 + 35 * max(len(table), 1), 420),
+    )  # fmt: skip
 
 
 def _head(title: str, n: int | str | None, meaning: str, tools: Callable[[], None]) -> None:
@@ -145,18 +159,6 @@ def _head(title: str, n: int | str | None, meaning: str, tools: Callable[[], Non
 
 def _words(n: int | str | None) -> str:
     return "" if n is None else count(n) if isinstance(n, int) else n
-
-
-@contextmanager
-def _without_title(fig: go.Figure) -> Iterator[None]:
-    """Take the figure's title away while it is drawn; cheaper than a copy. A shared figure must have none."""
-    title, top = fig.layout.title.to_plotly_json(), fig.layout.margin.t
-    if not title.get("text"):
-        yield
-        return
-    fig.layout.title, fig.layout.margin.t = None, 14
-    yield
-    fig.layout.title, fig.layout.margin.t = title, top
 
 
 def table_panel(

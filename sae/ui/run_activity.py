@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from sae.ui import loaded, page, reproduce
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ def activity(run: RunFolder, split: str) -> None:
     opened = "from sae.analysis import distributions\nfrom sae.figures import activity\n\ncodes = run.codes\n"
     with top[0]:
         figure_panel(
-            figures.active_per_row(
-                by_row.table, mean=by_row.mean, sd=by_row.sd, quartiles=(by_row.q25, by_row.median, by_row.q75), k=k,
-                theme=theme, height=HEIGHT,
+            kept(
+                figures.active_per_row, by_row.table, mean=by_row.mean, sd=by_row.sd,
+                quartiles=(by_row.q25, by_row.median, by_row.q75), k=k, theme=theme, height=HEIGHT,
             ),
             by_row.table, key="active_per_row", meaning=f"How many features are active on a row ({split} rows).",
             formula="L0 of a row: the number of features with an activation that is not 0. Signed top-K can have fewer "
@@ -54,9 +55,9 @@ def activity(run: RunFolder, split: str) -> None:
         )  # fmt: skip
     with top[1]:
         figure_panel(
-            figures.rows_per_feature(
-                by_feature.table, n_rows=by_feature.n_rows, n_features=by_feature.n_features, n_dead=by_feature.n_dead,
-                theme=theme, height=HEIGHT,
+            kept(
+                figures.rows_per_feature, by_feature.table, n_rows=by_feature.n_rows, n_features=by_feature.n_features,
+                n_dead=by_feature.n_dead, theme=theme, height=HEIGHT,
             ),
             by_feature.table, key="rows_per_feature",
             meaning="Features by the number of rows they are active on (all rows).",
@@ -70,9 +71,9 @@ def activity(run: RunFolder, split: str) -> None:
     with bottom[0]:
         frequency = loaded.features(run)[["feature", "n_active", "density"]].sort_values("n_active", ascending=False)
         figure_panel(
-            figures.feature_frequency(
-                by_feature.ranked, n_rows=by_feature.n_rows, n_features=by_feature.n_features, k=k, theme=theme,
-                height=HEIGHT,
+            kept(
+                figures.feature_frequency, by_feature.ranked, n_rows=by_feature.n_rows,
+                n_features=by_feature.n_features, k=k, theme=theme, height=HEIGHT,
             ),
             frequency, key="feature_frequency", meaning="How often each feature is active, the most frequent first.",
             formula=r"$$n_j / n$$ for feature j, by rank. The dashed level, $K / d_{sae}$, is where every feature "
@@ -84,7 +85,8 @@ def activity(run: RunFolder, split: str) -> None:
     with bottom[1]:
         bands = distributions.density_bands(codes.n_active, codes.n_rows)
         figure_panel(
-            figures.density_bands(bands, n_rows=codes.n_rows, theme=theme, height=HEIGHT), bands, key="density_bands",
+            kept(figures.density_bands, bands, n_rows=codes.n_rows, theme=theme, height=HEIGHT), bands,
+            key="density_bands",
             meaning="Features by the share of rows on which they are active (all rows).",
             formula="Dead: never. Ultra-low: below 1 row in 10,000. Rare: below 1 %. Normal: up to 50 %. Dense: above.",
             filename=f"{run.id}-density-bands",

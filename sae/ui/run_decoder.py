@@ -8,6 +8,7 @@ import streamlit as st
 
 from sae.figures.style import metric_title
 from sae.ui import loaded, page, reproduce, run_layers
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel, table_panel
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def geometry(run: RunFolder, split: str) -> None:
     binning = "from sae.figures.columns import binned, column_histogram\n\n"
     with top[0]:
         figure_panel(
-            figures.cosine_histogram(
-                cosines.table, n_features=cosines.n_features, d_in=cosines.d_in, sampled=cosines.sampled, theme=theme,
-                height=HEIGHT,
+            kept(
+                figures.cosine_histogram, cosines.table, n_features=cosines.n_features, d_in=cosines.d_in,
+                sampled=cosines.sampled, theme=theme, height=HEIGHT,
             ),
             cosines.table, key="cosines", meaning="All pairs of living features, beside random directions.",
             formula=r"$$\cos(d_i, d_j) = \frac{d_i \cdot d_j}{\lVert d_i \rVert \lVert d_j \rVert}$$ of decoder "
@@ -46,8 +47,9 @@ def geometry(run: RunFolder, split: str) -> None:
     with top[1]:
         table = binned(living["max_decoder_cosine"].to_numpy())
         figure_panel(
-            column_histogram(
-                table, "max_decoder_cosine", title="Nearest decoder direction", theme=theme, height=HEIGHT
+            kept(
+                column_histogram, table, "max_decoder_cosine", title="Nearest decoder direction", theme=theme,
+                height=HEIGHT,
             ),
             table, key="nearest", meaning="For each living feature the cosine with the living one nearest to it.",
             formula="The largest |cosine| with another living decoder row, with its sign. Near 1: two features that "

@@ -8,6 +8,7 @@ import streamlit as st
 
 from sae.figures.style import metric_title
 from sae.ui import empty, link, loaded, page, patched_view, reproduce, run_layers, stability_view
+from sae.ui.drawn import kept
 from sae.ui.panel import figure_panel, toolbar
 from sae.ui.self_checks_view import lights
 from sae.ui.strongest import strongest_texts
@@ -157,7 +158,7 @@ def curves(run: RunFolder, history: pd.DataFrame) -> None:
     from sae.figures.curves import learning_curves
 
     title = run.title
-    figure = learning_curves({title: history}, "validation_ev_total", theme=page.theme(), height=HEIGHT)
+    figure = kept(learning_curves, {title: history}, "validation_ev_total", theme=page.theme(), height=HEIGHT)
     shown = [name for name in history.columns if name not in ("seconds",)]
     figure_panel(
         figure, history[shown], key="run_curve", title="Explained variance in training",
@@ -171,7 +172,7 @@ def curves(run: RunFolder, history: pd.DataFrame) -> None:
         ),
     )  # fmt: skip
     column = "reconstruction_loss" if "reconstruction_loss" in history else "loss"
-    loss = learning_curves({title: history}, column, log_y=True, theme=page.theme(), height=180)
+    loss = kept(learning_curves, {title: history}, column, log_y=True, theme=page.theme(), height=180)
     figure_panel(
         loss, history[["step", column]].dropna(), key="run_loss", title=f"{metric_title(column)} in training",
         meaning="On the rows of each recorded step.", n=f"{int(history['step'].max()):,} steps",

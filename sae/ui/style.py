@@ -9,10 +9,14 @@ import streamlit as st
 _DARK = '<style>[data-testid="stButtonGroup"] button[data-selected="true"] p { color: #8cbbe3 }</style>'
 
 # Streamlit keeps the height of its toolbar free above a page, and paints it; the toolbar itself takes the right end.
+# The tools of a panel: small icons side by side, without the arrows that say "opens something", which every one does.
 _PLACE = """<style>
 [data-testid="stMainBlockContainer"] { padding-top: 1.75rem }
 [data-testid="stHeader"] { background: transparent; pointer-events: none }
 [data-testid="stHeader"] [data-testid="stToolbar"] { pointer-events: auto }
+[class*="_tools"] [data-testid="stPopoverButton"] { padding: 0 .3rem; min-height: 1.75rem; opacity: .75; }
+[class*="_tools"] [data-testid="stPopoverButton"]:is(:hover, :focus-visible, [aria-expanded="true"]) { opacity: 1; }
+[class*="_tools"] [data-testid="stPopoverButton"] > div > div[aria-hidden="true"] { display: none; }
 </style>"""
 
 

@@ -59,6 +59,9 @@ def test_what_was_measured_stands_on_the_run(open_page, patched: Workspace) -> N
     low, high = found["interval"]["flipped"]
     assert shown["Answers flipped"].delta == f"95 % interval {100 * low:.1f} % to {100 * high:.1f} %"
     assert "18 validation problems" in words(at)
+    for measure in ("accuracy", "kl"):
+        at.session_state[f"patched_{measure}_table"] = True
+    at.run()
     tables = [table.value for table in at.dataframe if "condition" in table.value]
     assert len(tables) == 2 and len(tables[0]) == 5
     (features,) = (table.value for table in at.dataframe if "kl_low" in table.value and "feature" in table.value)

@@ -46,6 +46,8 @@ def test_recipes_run(open_page, results, offered, monkeypatch, capsys, tmp_path:
         original(fig, table, reproduce=reproduce, **named)
 
     monkeypatch.setattr(panel, "downloads", noting)
+    # Every popover as if it were open.
+    monkeypatch.setattr(panel, "_when_open", lambda icon, key, said, draw: draw())
     at = open_page(page, results, **address)
     assert not at.exception and not at.error
     recipes = [text.value for text in at.markdown if text.value == "**Command**"]

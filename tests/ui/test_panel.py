@@ -51,13 +51,8 @@ def test_shares_are_shown_in_per_cent_and_the_table_stays():
     assert as_shown(table, None) == (table, {}) or as_shown(table, None)[0] is table
 
 
-def test_a_figure_is_drawn_without_its_title_and_keeps_it():
-    figure = go.Figure(go.Scatter(x=[1], y=[2])).update_layout(title={"text": "EV", "subtitle": {"text": "n"}})
-    before = figure.to_plotly_json()
-    with panel._without_title(figure):
-        assert not figure.layout.title.text
-    assert figure.layout.title.text == "EV" and figure.layout.title.subtitle.text == "n"
-    assert figure.to_plotly_json()["data"] == before["data"]
+def test_a_file_of_a_figure_has_a_title():
+    figure = go.Figure(go.Scatter(x=[1], y=[2])).update_layout(title={"text": "EV"})
     assert panel_files.titled(figure, "other").layout.title.text == "EV"
     assert panel_files.titled(go.Figure(), "other").layout.title.text == "other"
 
