@@ -89,15 +89,15 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error})") from None
 
 
-def read_json_once(path: Path) -> Any:
+def read_json_once(path: Path | str) -> Any:
     """As `read_json`, kept in memory until the file is another: whoever gets it shares it, and must not write to it.
 
     A page over a thousand runs asks for two small files of each, for every visitor and after every click.
     """
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
-        return read_json(path)
+        return read_json(Path(path))
     return _read_json(str(path), found.st_ino, found.st_mtime_ns, found.st_size)
 
 

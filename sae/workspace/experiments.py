@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,7 @@ class ExperimentFolder:
     @property
     def begun(self) -> bool:
         """Whether one of its runs is trained or in training."""
-        return any((self.workspace.root / "runs" / run / "config.json").exists() for run in self.run_ids())
+        return any(os.path.exists(f"{self.workspace.root}/runs/{run}/config.json") for run in self.run_ids())
 
     @lazily
     def _folders(self) -> dict[str, RunFolder]:
@@ -116,7 +117,7 @@ class ExperimentFolder:
 
     def runs(self) -> list[RunFolder]:
         """Those runs whose folder exists; a run that waits has none yet."""
-        return [run for run in self._folders.values() if (run.folder / "config.json").exists()]
+        return [run for run in self._folders.values() if os.path.exists(f"{run.folder}/config.json")]
 
     def first_done(self) -> RunFolder | None:
         """The first of its runs that is finished."""
