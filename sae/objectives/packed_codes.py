@@ -69,7 +69,7 @@ def column_sums(codes):
             total[j] += v
             squares[j] += np.float64(v) * np.float64(v)
             active[j] += np.int64(v != 0)
-            wrong += np.int64(not v >= 0)
+            wrong += np.int64(not v >= 0)  # type: ignore[assignment]
     return total, squares, active, wrong > 0
 
 
@@ -181,4 +181,4 @@ def tile_products(first, last, panel, packed, sums):
         for i in range(n):
             a, b = start[g, first + i], start[g, first + i + 1]
             if b > a:
-                add_rows(flat, i * width, values, rows, a, b, dense, begin)
+                add_rows(flat, i * width, values, rows, a, b, dense, begin)  # type: ignore[call-arg]

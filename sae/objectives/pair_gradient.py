@@ -58,7 +58,7 @@ def _spread(begin, end, codes, features, start, with_, weights, mean, given, mad
             given[:, rows:] = 0
         flat_made[:] = 0
         for a in range(m):
-            add_rows(flat_made, a * width, weights, with_, start[a], start[a + 1], flat_given, 0)
+            add_rows(flat_made, a * width, weights, with_, start[a], start[a + 1], flat_given, 0)  # type: ignore[call-arg]
         for r in range(0, rows, TURNED):
             count = min(TURNED, rows - r)
             for a in range(m):

@@ -179,7 +179,7 @@ def _leave_out(low, high, pair, n, beyond):
     kept = 0
     for m in range(n):
         low[kept], high[kept], pair[kept] = low[m], high[m], pair[m]
-        kept += np.int64(high[m] > beyond)
+        kept += np.int64(high[m] > beyond)  # type: ignore[assignment]
     return kept
 
 
@@ -210,9 +210,9 @@ def _collect(first, last, begin, products, offset, size, error, positive, magnit
             c = abs(c) if magnitude else c
             value[t] = c
             upper[t] = c + wrong
-            hits += np.int32(c + wrong > limit)
-        every += total
-        every_square += squares
+            hits += np.int32(c + wrong > limit)  # type: ignore[assignment]
+        every += total  # type: ignore[assignment]
+        every_square += squares  # type: ignore[assignment]
         if hits == 0:
             continue
         for t in range(count):

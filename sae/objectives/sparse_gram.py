@@ -51,7 +51,7 @@ def _counts(codes):
     for b in range(n):
         count = 0
         for j in range(d):
-            count += np.int64(codes[b, j] != 0)  # no branch
+            count += np.int64(codes[b, j] != 0)  # type: ignore[assignment]  # a branch would be mispredicted
         counts[b] = count
     return counts
 
@@ -130,7 +130,7 @@ def _similarities(products, scale, offset, i, magnitude, lowest):
         squares += c * c
         c = abs(c) if magnitude else c
         later[t] = c
-        hits += np.int64(c > lowest)
+        hits += np.int64(c > lowest)  # type: ignore[assignment]
     return total, squares, hits
 
 

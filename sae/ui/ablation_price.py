@@ -61,7 +61,10 @@ def written(table: pd.DataFrame) -> pd.DataFrame:
     for name in (name for name in PRICES if name in table):
         kind = "decimal" if name == "seconds" else metric_kind(name)
         shown[titles[name]] = pd.Series(
-            [_with_interval(*line, kind) for line in table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)],
+            [
+                _with_interval(value, low, high, kind)
+                for value, low, high in table[[name, f"{name}_low", f"{name}_high"]].to_numpy(float)
+            ],
             index=table.index,
         )
     # The price first: lists of metrics are long, and go on beyond what a screen shows.

@@ -214,7 +214,7 @@ def test_files_of_any_date_that_change_meanwhile(sent, here, tmp_path, monkeypat
                 Notes(run.folder, 16).write(5, label="meanwhile")
                 return write(data)
 
-            opened.write = then_changed
+            opened.write = then_changed  # type: ignore[method-assign]
         return opened
 
     monkeypatch.setattr(zipfile.ZipFile, "open", and_somebody_writes)

@@ -1,5 +1,7 @@
 """The cure of dead features: what it changes, and the run that it trains."""
 
+from typing import Any
+
 import pytest
 
 from sae.common.errors import UserError
@@ -42,7 +44,7 @@ def test_what_has_no_cure_says_why():
 
 @pytest.mark.parametrize("architecture", sorted(set(CONFIGS) - {"binary", "standard", "panneal", "gated", "jumprelu"}))
 def test_every_architecture_that_selects_is_cured_by_settings_that_it_has(architecture):
-    bad = {"input_scaling": False, "auxk_coefficient": 0.0}
+    bad: dict[str, Any] = {"input_scaling": False, "auxk_coefficient": 0.0}
     bad |= {"decoder_init": "random"} if architecture == "transcoder" else {"encoder_init": "linear"}
     training = from_settings({"architecture": architecture, "d_sae": 64, "k": 4}).as_dict()
     assert changes(training) == {}
