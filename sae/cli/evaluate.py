@@ -36,15 +36,21 @@ def evaluate(options: argparse.Namespace) -> None:
     names = list(dict.fromkeys(word.strip() for word in options.eval.split(",") if word.strip()))
     wanted = settings_of(names, settings_from(options.set))
     job = start_evaluations(workspace, options.ids, wanted, device=options.device)
+    ended: UserError | None = None
     if job is not None:
-        foreground(workspace, job, Console())
+        try:
+            foreground(workspace, job, Console())
+        except UserError as error:  # what was found before it is kept, and printed with what another command found
+            ended = error
     documents, texts, failed = [], [], []
     for run in dict.fromkeys(workspace.run(word).id for word in options.ids):
         folder = workspace.run(run)
         found = {name: evaluation_of(folder, name, settings) for name, settings in wanted.items()}
         documents.append({"run": run, "evaluations": {name: _document(one, options) for name, one in found.items()}})
         texts += [f"{folder.title}, {name}\n{_text(one)}" for name, one in found.items()]
-        failed += [f"{name} of {run}: {one.error}" for name, one in found.items() if not one.done]
+        failed += [f"{name} of {run}: {one.error or ended}" for name, one in found.items() if not one.done]
+    if ended is not None and len(failed) == len(documents) * len(wanted):
+        raise ended
     emit(options, documents, "\n\n".join(texts))
     if failed:
         total = len(documents) * len(wanted)

@@ -18,12 +18,12 @@ SHARED = "SAE_TESTS_SHARED"
 def copy_of(make: Callable[[Path], Workspace], root: Path) -> Workspace:
     """What `make(root)` makes, with what it leaves beside `root`; `make` is a function of a module."""
     kept = Path(os.environ[SHARED]) / make.__module__
+    whole = Path(f"{kept}.whole")  # says so; it is not made elsewhere and moved, since what is made names its own place
     with FileLock(f"{kept}.lock"):
-        if not kept.exists():
-            making = Path(f"{kept}.making")
-            shutil.rmtree(making, ignore_errors=True)  # of a worker that was ended
-            make(making / "workspace").database.close()
-            making.rename(kept)
+        if not whole.exists():
+            shutil.rmtree(kept, ignore_errors=True)  # of a worker that was ended
+            make(kept / "workspace").database.close()
+            whole.touch()
     for part in kept.iterdir():
         shutil.copytree(part, root if part.name == "workspace" else root.parent / part.name, dirs_exist_ok=True)
     return Workspace(root)

@@ -116,10 +116,12 @@ def test_the_command_line_gives_documents_and_files(stored: Workspace, capsys: A
 
 def test_the_command_line_ends_with_2_where_one_of_several_failed(stored: Workspace, capsys: Any) -> None:
     run = stored.experiment("grid").run_ids()[0]
-    words = ["run", "evaluate", run, "--eval", "core,first-letter", "--set", "resamples=70", "--json"]
-    assert main([*words, "--device", "cpu", "--workspace", str(stored.root)]) == 2
-    said = capsys.readouterr()
-    (document,) = json.loads(said.out)
-    assert document["evaluations"]["core"]["results"] and "letters" in document["evaluations"]["first-letter"]["error"]
-    last = said.err.strip().splitlines()[-1]
-    assert last.startswith("error: 1 of 2 evaluations failed; the first, first-letter of") and "for letters" in last
+    words = ["run", "evaluate", run, "--eval", "core,first-letter", "--set", "resamples=80", "--json"]
+    for _ in range(2):  # the second time what did not fail is there already
+        assert main([*words, "--device", "cpu", "--workspace", str(stored.root)]) == 2
+        said = capsys.readouterr()
+        (document,) = json.loads(said.out)
+        found = document["evaluations"]
+        assert found["core"]["results"] and "letters" in found["first-letter"]["error"]
+        last = said.err.strip().splitlines()[-1]
+        assert last.startswith("error: 1 of 2 evaluations failed; the first, first-letter of") and "for letters" in last
