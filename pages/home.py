@@ -8,6 +8,7 @@ import streamlit as st
 from sae.ui import empty, home_dialogs, jobs_view, link, page, role, runs_list, watch_view
 from sae.ui.panel import toolbar
 from sae.ui.pickers import pick_choice, pick_switch, pick_text
+from sae.ui.reproduce import Reproduce
 from sae.ui.words import bytes_text, count, plain, plural
 from sae.workspace.demo import NAME as DEMO
 from sae.workspace.start import start_demo
@@ -147,8 +148,13 @@ def list_runs(runs: "pd.DataFrame", controls: st.delta_generator.DeltaGenerator)
     state = st.session_state.get(key)
     lines = [line for line in (state["selection"]["rows"] if state else []) if line < len(found)]
     ids = [str(found["id"].iloc[line]) for line in lines]
+    recipe = Reproduce(
+        "python -m sae run list --json",
+        "from sae.ui.runs_list import all_runs, chosen_runs\nfrom sae.workspace import Workspace\n\n"
+        f"chosen_runs(all_runs(Workspace.at()), {text!r}, {of!r}, {sort!r}, {turned!r})",
+    )
     with link.panel("runs"):
-        run_actions(found, ids)
+        run_actions(found, ids, recipe)
         st.dataframe(
             runs_list.shown_runs(found),
             hide_index=True,
@@ -160,7 +166,7 @@ def list_runs(runs: "pd.DataFrame", controls: st.delta_generator.DeltaGenerator)
         )
 
 
-def run_actions(runs: "pd.DataFrame", ids: list[str]) -> None:
+def run_actions(runs: "pd.DataFrame", ids: list[str], recipe: Reproduce) -> None:
     """What can be done with the chosen lines."""
     with st.container(horizontal=True, vertical_alignment="center", key="run_actions"):
         one = ids[0] if len(ids) == 1 else None
@@ -173,7 +179,7 @@ def run_actions(runs: "pd.DataFrame", ids: list[str]) -> None:
                 home_dialogs.delete(workspace, ids)
         ticked = f", {count(len(ids))} ticked" if ids else ". Tick one to open or rename it, any number to delete them."
         st.caption(f"{count(len(runs))} {plural(len(runs), 'run')}{ticked}", width="stretch")
-        toolbar(None, runs, key="runs_tools", title="Runs", filename="runs")
+        toolbar(None, runs, key="runs_tools", title="Runs", filename="runs", reproduce=recipe)
 
 
 def list_experiments(runs: "pd.DataFrame") -> None:
@@ -182,30 +188,39 @@ def list_experiments(runs: "pd.DataFrame") -> None:
     if table.empty:
         empty.no_experiments()
         return
-    key = f"experiments_{len(table)}"
-    state = st.session_state.get(key)
-    lines = [line for line in (state["selection"]["rows"] if state else []) if line < len(table)]
-    with st.container(horizontal=True, vertical_alignment="center", key="experiment_actions"):
-        if lines:
-            name = str(table["name"].iloc[lines[0]])
-            if workspace.experiment(name).source is None:
-                empty.link("grid", "Open the grid", experiment=name)
-            elif there := watch_view.RESULTS.get(str(table["kind"].iloc[lines[0]])):
-                empty.link(there[0], there[1], experiment=name)
-            empty.link("train", "Watch", show="watch", experiment=name)
-            if role.may_change() and st.button("Delete"):
-                home_dialogs.delete_experiment(workspace, name)
-        else:
-            st.caption("Tick one to open or delete it.")
-    config = st.column_config
-    st.dataframe(
-        table, hide_index=True, key=key, on_select="rerun", selection_mode="single-row",
-        column_config={
-            "name": config.TextColumn("Experiment"), "kind": "Kind", "activations": "Activations",
-            "trained": config.ProgressColumn("Done", format="percent", width=110), "runs": config.TextColumn("Runs"),
-            "varies": config.TextColumn("Varies", width="large"), "created": "Begun",
-        },
-    )  # fmt: skip
+    with link.panel("experiments"):
+        key = f"experiments_{len(table)}"
+        state = st.session_state.get(key)
+        lines = [line for line in (state["selection"]["rows"] if state else []) if line < len(table)]
+        with st.container(horizontal=True, vertical_alignment="center", key="experiment_actions"):
+            if lines:
+                name = str(table["name"].iloc[lines[0]])
+                if workspace.experiment(name).source is None:
+                    empty.link("grid", "Open the grid", experiment=name)
+                elif there := watch_view.RESULTS.get(str(table["kind"].iloc[lines[0]])):
+                    empty.link(there[0], there[1], experiment=name)
+                empty.link("train", "Watch", show="watch", experiment=name)
+                if role.may_change() and st.button("Delete"):
+                    home_dialogs.delete_experiment(workspace, name)
+            else:
+                st.caption("Tick one to open or delete it.", width="stretch")
+            recipe = Reproduce(
+                "python -m sae experiment list --json",
+                "from sae.ui.runs_list import all_runs, experiments_table\nfrom sae.workspace import Workspace\n\n"
+                "workspace = Workspace.at()\nexperiments_table(workspace, all_runs(workspace))",
+            )
+            toolbar(None, table, key="experiments_tools", title="Experiments", filename="experiments", reproduce=recipe)
+        config = st.column_config
+        st.dataframe(
+            runs_list.shown_experiments(table), hide_index=True, key=key, on_select="rerun",
+            selection_mode="single-row",
+            column_config={
+                "name": config.TextColumn("Experiment"), "kind": "Kind", "activations": "Activations",
+                "trained": config.ProgressColumn("Done", format="percent", width=110),
+                "runs": config.TextColumn("Runs"),
+                "varies": config.TextColumn("Varies", width="large"), "created": "Begun",
+            },
+        )  # fmt: skip
 
 
 def list_jobs() -> None:
@@ -214,20 +229,29 @@ def list_jobs() -> None:
     if table.empty:
         st.caption("No job yet: captures, experiments and maps appear here.")
         return
-    key = f"jobs_{len(table)}"
-    config = st.column_config
-    chosen = st.dataframe(
-        table, hide_index=True, key=key, on_select="rerun", selection_mode="single-row", height=260,
-        column_config={
-            "kind": "Kind", "name": "Of", "status": "Status", "device": "Device", "time": "Time", "queued": "Queued",
-            "error": config.TextColumn("What went wrong", width="large"), "id": "Job",
-        },
-    )["selection"]["rows"]  # fmt: skip
-    if chosen:
-        job = workspace.jobs.get(str(table["id"].iloc[chosen[0]]))
-        st.code(job.log(100) or "Nothing was printed.", language=None, height=260)
-    else:
-        st.caption("Tick a job to read its log.")
+    with link.panel("jobs"):
+        with st.container(horizontal=True, vertical_alignment="center", key="job_actions"):
+            st.caption(f"{count(len(table))} {plural(len(table), 'job')}. Tick one to read its log.", width="stretch")
+            recipe = Reproduce(
+                "python -m sae job list --json",
+                "from sae.ui.runs_list import jobs_table\nfrom sae.workspace import Workspace\n\n"
+                "jobs_table(Workspace.at())",
+            )
+            toolbar(None, table, key="jobs_tools", title="Jobs", filename="jobs", reproduce=recipe)
+        key = f"jobs_{len(table)}"
+        config = st.column_config
+        chosen = st.dataframe(
+            runs_list.shown_jobs(table), hide_index=True, key=key, on_select="rerun", selection_mode="single-row",
+            height=260,
+            column_config={
+                "kind": "Kind", "name": "Of", "status": "Status", "device": "Device", "seconds": "Time",
+                "queued": "Queued",
+                "error": config.TextColumn("What went wrong", width="large"), "id": "Job",
+            },
+        )["selection"]["rows"]  # fmt: skip
+        if chosen:
+            job = workspace.jobs.get(str(table["id"].iloc[chosen[0]]))
+            st.code(job.log(100) or "Nothing was printed.", language=None, height=260)
 
 
 page.head("Home", "What is here, what is running, and where to start?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -51,3 +52,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("SAE_WORKSPACE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take back the `__main__` that Streamlit puts a page in: a process made by `spawn` would run that page."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])

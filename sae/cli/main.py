@@ -11,6 +11,8 @@ from sae import __version__
 from sae.cli import activations, codi, experiments, export, report, runs, share, system
 from sae.common.errors import Cancelled, UserError, of_the_disk
 
+_OF_A_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+
 
 class Parser(argparse.ArgumentParser):
     """Argparse prints its usage and the error; ours is the error alone, as for any bad input."""
@@ -42,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         said = of_the_disk(error)
+        if said is None and isinstance(error, _OF_A_PATH) and error.filename is not None:
+            said = UserError(f"{error.filename}: {error.strerror}: give another path")
         if said is None:
             raise
         print(f"error: {said}", file=sys.stderr)

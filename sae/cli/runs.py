@@ -1,4 +1,4 @@
-"""`run show | features | pairs | specificity | autopsy | evaluate`."""
+"""`run list | show | features | pairs | specificity | autopsy | evaluate`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sae.cli.output import emit, table, workspace_of
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
     run = commands.add_parser("run", help="read one trained SAE")
     actions = run.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=type(run))
+    one = actions.add_parser("list", parents=[common], help="all runs, the newest first")
+    one.set_defaults(run=list_runs)
     for name, function, text in (
         ("show", show, "configuration and metrics"),
         ("features", features, "its features"),
@@ -26,6 +28,15 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         one.set_defaults(run=function)
     comparing.add(actions, common)
     evaluate.add(actions, common)
+
+
+def list_runs(options: argparse.Namespace) -> None:
+    found = workspace_of(options).runs_table()
+    if not found.empty:
+        found = found.sort_values("created", ascending=False, kind="stable", na_position="last")
+    lines = [{name: value for name, value in line.items() if value == value} for line in found.to_dict("records")]
+    shown = ("id", "name", "experiment", "status", "validation.ev_total", "validation.l0", "all.dead")
+    emit(options, lines, table([{name: line.get(name) for name in shown} for line in lines], "no runs yet"))
 
 
 def show(options: argparse.Namespace) -> None:

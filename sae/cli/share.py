@@ -1,4 +1,4 @@
-"""`share`: an experiment, a run, features or a panel as one file that opens elsewhere. `open`: such a bundle."""
+"""`share`: results as one file that opens elsewhere. `open`: such a bundle. `findings`: claims and their links."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
     one.add_argument("--look", action="store_true", help="only say what is in it and what differs from what is here")
     one.set_defaults(run=open_bundle)
 
+    one = commands.add_parser("findings", parents=[common], help="claims with the links that carry them, as Markdown")
+    one.set_defaults(run=findings)
+
 
 def share(options: argparse.Namespace) -> None:
     ending = options.out.suffix.lower()
@@ -42,6 +45,13 @@ def share(options: argparse.Namespace) -> None:
         _report(options)
     else:
         raise UserError(f"{options.out} must end in .html (a report) or .zip (a bundle)")
+
+
+def findings(options: argparse.Namespace) -> None:
+    from sae.workspace.findings import Findings
+    from sae.workspace.findings_file import to_file
+
+    print(to_file(Findings(workspace_of(options)).all(), "json" if options.json else "md"), end="")
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -150,10 +150,11 @@ def cancel_job(options: argparse.Namespace) -> None:
     jobs = workspace_of(options).jobs
     job = jobs.get(options.id)
     jobs.cancel(job.id)
+    now = jobs.get(job.id)
     emit(
         options,
         {"job": job.id, "cancelled": job.active},
-        f"job {job.id}: {'told to stop' if job.active else job.status}",
+        f"job {job.id}: {'told to stop' if now.active else now.status}",
     )
 
 

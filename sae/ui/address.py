@@ -88,12 +88,21 @@ def write() -> None:
         st.query_params.update(new)
 
 
-def prepare(name: str, default: Any, read: Callable[[str], Any], *, carry: bool = False, fixed: bool = True) -> None:
+def prepare(
+    name: str,
+    default: Any,
+    read: Callable[[str], Any],
+    *,
+    carry: bool = False,
+    fixed: bool = True,
+    needs: str | None = None,
+) -> None:
     """Set the widget `name` to what the address says, before it is drawn.
 
     Args:
         read: turns the address's text into a value; raises ValueError for one that can't be had here.
         carry: keep the choice when the visitor goes to another page by the sidebar.
+        needs: `activations`, `experiment` or `run` where the choice is one of these under another name.
         fixed: `default` never changes, so it need not stand in the address.
     """
     text = st.query_params.get(name)
@@ -104,8 +113,9 @@ def prepare(name: str, default: Any, read: Callable[[str], Any], *, carry: bool 
             value = read(text)
         except ValueError as error:
             why = str(error) or "is not here"
-            if name in _NEEDED:
-                say_missing(name, f"this shows {name} {default!r}")
+            kind = needs or name
+            if kind in _NEEDED:
+                say_missing(name, f"this shows {kind} {default!r}", kind=kind)
             else:
                 note(f"The address asks for {name} {text!r}, which {why}; this shows {name} {default!r}.")
             # The address stays as it came until the visitor chooses.
@@ -123,17 +133,19 @@ def prepare(name: str, default: Any, read: Callable[[str], Any], *, carry: bool 
         st.session_state.setdefault(_PENDING, {})[name] = str(value)
 
 
-def say_missing(name: str, instead: str, missing: Sequence[str] | None = None) -> None:
+def say_missing(name: str, instead: str, missing: Sequence[str] | None = None, kind: str | None = None) -> None:
     """Say that the address needs an experiment, a run or activations that are not here, and who has them.
 
     Args:
         instead: what happens now, as a sentence goes on.
         missing: which of the choices of that name are not here; None: all of them.
+        kind: what it is a name of, where `name` does not say it.
     """
     asked = [text for text in (get_all(name) if missing is None else missing) if text]
     if asked:
         one = len(asked) == 1
-        word, are, them = ("run" if name == "runs" else name, "is", "it") if one else (name, "are", "them")
+        kind = kind or name
+        word, are, them = ("run" if kind == "runs" else kind, "is", "it") if one else (kind, "are", "them")
         note(
             f"The address asks for {word} {', '.join(map(repr, asked))}, which {are} not in this workspace: "
             f"{whom_to_ask()} has {them} and can send a bundle of {them}; {instead}."

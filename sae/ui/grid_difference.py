@@ -33,7 +33,9 @@ def show(
     metrics = [name for name in grid_data.METRICS if name == "ev_total" or table.get(name, pd.Series()).notna().any()]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         metric = pickers.pick_choice("Metric", metrics, name="metric", default="ev_total", format=metric_title)
-        other_name = pickers.pick_choice("Compared with experiment", names, name="with", default=experiment.name)
+        other_name = pickers.pick_choice(
+            "Compared with experiment", names, name="with", default=experiment.name, needs="experiment"
+        )
         other = workspace.experiment(other_name or experiment.name)
         recipes = list(other.factors.get("preset", []))
         here = chosen.get("preset", (experiment.factors.get("preset") or [None])[0])

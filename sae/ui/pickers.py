@@ -37,6 +37,7 @@ def pick_choice(
     look: Look = "list",
     carry: bool = False,
     resets: Iterable[str] = (),
+    needs: str | None = None,
     visible: bool = True,
     disabled: bool = False,
 ) -> T | None:
@@ -48,6 +49,7 @@ def pick_choice(
         look: `list` to choose from, or `buttons` side by side for two to five short options.
         carry: keep the choice on other pages.
         resets: names that are forgotten when this choice changes.
+        needs: `experiment` where that is what the options are, under another name (`address.prepare`).
         visible: whether the label is drawn (it is read out in any case).
     """
     if not options:
@@ -60,7 +62,7 @@ def pick_choice(
             raise ValueError("is not among what is here")
         return by_text[text]
 
-    address.prepare(name, first, read, carry=carry, fixed=default is not None)
+    address.prepare(name, first, read, carry=carry, fixed=default is not None, needs=needs)
     shared: dict[str, Any] = {
         "format_func": format,
         "key": name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -107,7 +108,7 @@ def run_columns() -> dict[str, Any]:
 
 
 def experiments_table(workspace: Workspace, runs: pd.DataFrame) -> pd.DataFrame:
-    """A line an experiment: name, kind, activations, how many runs are trained (or measured), factors, when."""
+    """A line an experiment: name, kind, activations, how many runs are trained (or measured), factors, when (ISO)."""
     import pandas as pd
 
     done = runs[runs["status"] == "done"]["experiment"].value_counts() if len(runs) else {}
@@ -128,32 +129,44 @@ def experiments_table(workspace: Workspace, runs: pd.DataFrame) -> pd.DataFrame:
                 "varies": "; ".join(
                     f"{n} {', '.join(map(str, v))}" for n, v in experiment.factors.items() if len(v) > 1
                 ),
-                "created": ago(experiment.created),
+                "created": experiment.created,
             }
         )
     return pd.DataFrame(lines)
 
 
+def shown_experiments(table: pd.DataFrame) -> pd.DataFrame:
+    """`experiments_table` as people read it."""
+    return table.assign(created=[ago(iso) for iso in table["created"]])
+
+
 def jobs_table(workspace: Workspace) -> pd.DataFrame:
-    """The newest hundred jobs, a line each."""
+    """The newest hundred jobs, a line each; `seconds` from its first start to its end, or until now."""
     import pandas as pd
 
     lines = []
     for job in workspace.jobs.all():
-        took = (job.finished or time.time()) - job.started if job.started else None
         lines.append(
             {
                 "kind": job.kind,
                 "name": job.name,
                 "status": "stopped" if job.status == "cancelled" else job.status,
                 "device": job.device,
-                "time": seconds_text(took) if took is not None else "",
-                "queued": time.strftime("%Y-%m-%d %H:%M", time.localtime(job.created)),
+                "seconds": (job.finished or time.time()) - job.started if job.started else float("nan"),
+                "queued": datetime.fromtimestamp(job.created, UTC).isoformat(timespec="seconds"),
                 "error": job.error or "",
                 "id": job.id,
             }
         )
     return pd.DataFrame(lines)
+
+
+def shown_jobs(table: pd.DataFrame) -> pd.DataFrame:
+    """`jobs_table` as people read it: how long in words, when by the clock of this machine."""
+    return table.assign(
+        seconds=[seconds_text(took) if took == took else "" for took in table["seconds"]],
+        queued=[datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M") for iso in table["queued"]],
+    )
 
 
 @st.cache_data(ttl=10, max_entries=4, show_spinner=False)

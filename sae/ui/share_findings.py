@@ -11,6 +11,7 @@ from sae.report.visible import visible
 from sae.ui import address, page, role
 from sae.ui import link as panels
 from sae.ui.panel import toolbar
+from sae.ui.reproduce import Reproduce
 from sae.ui.share_open import link
 from sae.ui.words import count, plain, plural
 from sae.workspace.findings import CLAIM_LENGTH, Finding, Findings
@@ -41,6 +42,14 @@ def show(workspace: Workspace) -> None:
             _one(findings, chosen)
 
 
+def listed(here: list[Finding]) -> pd.DataFrame:
+    """A line a finding, with how many links carry it."""
+    return pd.DataFrame(
+        [[visible(one.claim), one.status, visible(one.by), len(one.evidence), one.created[:10]] for one in here],
+        columns=["claim", "status", "by", "links", "written"],
+    )
+
+
 def _list(here: list[Finding]) -> None:
     if not here:
         st.markdown("**No findings yet**")
@@ -49,14 +58,16 @@ def _list(here: list[Finding]) -> None:
             "below." if role.may_change() else "A finding is a claim with the pages that carry it."
         )  # fmt: skip
         return
-    table = pd.DataFrame(
-        [[visible(one.claim), one.status, visible(one.by), len(one.evidence), one.created[:10]] for one in here],
-        columns=["claim", "status", "by", "links", "written"],
-    )
+    table = listed(here)
     with panels.panel("findings"):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{count(len(here))} {plural(len(here), 'finding')}**", width="stretch")
-            toolbar(None, table, key="findings", title="Findings", filename="findings")
+            recipe = Reproduce(
+                "python -m sae findings --json",
+                "from sae.ui.share_findings import listed\nfrom sae.workspace import Workspace\n"
+                "from sae.workspace.findings import Findings\n\nlisted(Findings(Workspace.at()).all())",
+            )
+            toolbar(None, table, key="findings", title="Findings", filename="findings", reproduce=recipe)
             for kind, title, mime in (("md", "Markdown", "text/markdown"), ("json", "Whole, JSON", "application/json")):
                 st.download_button(
                     title, to_file(here, kind), file_name=f"findings.{kind}", mime=mime, type="tertiary",

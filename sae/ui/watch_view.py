@@ -71,7 +71,7 @@ def _watch(workspace: Workspace, name: str, theme: ThemeName, *, live: bool) -> 
         )
     with right:
         if chosen is not None:
-            _curves(workspace, chosen, run_titles(workspace, experiment)[chosen], runs, theme)
+            _curves(experiment, chosen, run_titles(workspace, experiment)[chosen], runs, theme)
     if counts.get("failed", 0):
         failed = runs[runs["status"] == "failed"]
         for _, run in failed.head(4).iterrows():
@@ -171,14 +171,14 @@ def _interesting(runs: Any) -> str | None:
     return None
 
 
-def _curves(workspace: Workspace, run: str, name: str, runs: Any, theme: ThemeName) -> None:
+def _curves(experiment: ExperimentFolder, run: str, name: str, runs: Any, theme: ThemeName) -> None:
     line = runs[runs["id"] == run].iloc[0]
     with panels.panel("live_curves"):
-        _drawn_curves(workspace, run, name, line, theme)
+        _drawn_curves(experiment, run, name, line, theme)
 
 
-def _drawn_curves(workspace: Workspace, run: str, name: str, line: Any, theme: ThemeName) -> None:
-    folder = workspace.root / "runs" / run
+def _drawn_curves(experiment: ExperimentFolder, run: str, name: str, line: Any, theme: ThemeName) -> None:
+    folder = experiment.workspace.root / "runs" / run
     head = st.container(horizontal=True, vertical_alignment="center")
     with head:
         words = [str(line["status"]) if line["status"] != "cancelled" else "stopped"]
@@ -193,16 +193,20 @@ def _drawn_curves(workspace: Workspace, run: str, name: str, line: Any, theme: T
         return
     from sae.ui.live_curves import live_curves
     from sae.ui.panel import chart, toolbar
-    from sae.ui.reproduce import of_run
+    from sae.ui.reproduce import Reproduce, experiment_command, of_run
     from sae.workspace.runs import RunFolder
 
     figure = live_curves(history, theme)
     if line["status"] != "running":  # while it trains, the curves are drawn anew every second
+        if line["status"] == "done":
+            recipe = of_run(RunFolder(folder), f"run show {run} --json", "run.history")
+        else:  # what there is of it is read; the command trains the rest
+            python = f'from sae.workspace import Workspace\n\nWorkspace.at().run("{run}").history()'
+            recipe = Reproduce(experiment_command(experiment.spec), python)
         with head:
             toolbar(
                 figure, history, key="live_curves_tools", title=f"Learning curves of {name}", filename=f"{run}-curves",
-                reproduce=of_run(RunFolder(folder), f"run show {run} --json", "run.history")
-                if line["status"] == "done" else None,
+                reproduce=recipe,
             )  # fmt: skip
     chart(figure, key="live_curves", alt=f"Learning curves of {name}", height=330)
 

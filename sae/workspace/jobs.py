@@ -136,10 +136,13 @@ class Jobs:
     def cancel(self, job: str) -> None:
         """A queued job is cancelled at once; a running one is told, and its supervisor stops it within a second.
 
+        One whose supervisor is gone has nobody to tell, and is cancelled at once too.
+
         Raises:
             UserError: for a viewer.
         """
         require_change("stopping a job")
+        self.recover()
         now = time.time()
         with self._database.write() as connection:
             connection.execute(

@@ -44,6 +44,15 @@ def test_a_disk_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys
     assert len(said) == 1 and said[0].startswith(f"error: {tmp_path / 'a.html'}: {os.strerror(why)}")
 
 
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch, capsys) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sae.report.make.make_report", lambda workspace, name, **named: None)
+    monkeypatch.setattr("sae.report.render.to_html", lambda report: "")
+    assert main(["share", "x", "--out", str(tmp_path / "file" / "a.html"), "--workspace", str(tmp_path)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"error: {tmp_path / 'file'}") and said.endswith("give another path")
+
+
 def test_an_index_that_cannot_be_made_is_one_line(tmp_path, capsys) -> None:
     (tmp_path / "workspace.db").mkdir()  # sqlite can't open it, as in a folder that can't be written to
     assert main(["experiment", "list", "--workspace", str(tmp_path)]) == 0

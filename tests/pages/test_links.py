@@ -62,7 +62,8 @@ def test_copy_link_on_a_server_without_configuration_is_not_of_this_machine(open
 
 
 VIEWS = [
-    ("home", {}), ("share", {"view": "findings"}), ("data", {"activations": "rows"}),
+    ("home", {}), ("home", {"list": "experiments"}), ("home", {"list": "jobs"}), ("share", {"view": "findings"}),
+    ("data", {"activations": "rows"}),
     ("data", {"activations": "rows", "show": "problems"}), ("train", {"show": "watch"}),
     ("claims", {"experiment": "both"}), ("claims", {"experiment": "both", "view": "figures"}),
     *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "autopsy", "configuration", "export")),
@@ -128,3 +129,10 @@ def test_a_view_is_sent_as_a_bundle_that_opens_on_it(results):
     content = bundle(results, [run], f"run?run={run}&view=activity")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert json.loads(archive.read("manifest.json"))["view"] == f"run?run={run}&view=activity"
+
+
+def test_an_experiment_to_compare_with_that_is_not_here(open_page, results):
+    sent = {"experiment": "both", "view": "difference", "with": "elsewhere", "from": "ann@x.org"}
+    at = open_page("grid", results, **sent)
+    assert "experiment 'elsewhere', which is not in this workspace: ann@x.org has it" in words(at)
+    assert "this shows experiment 'both'" in words(at)

@@ -19,6 +19,9 @@ from sae.ui import panel
 
 VIEWS: list[tuple[str, dict[str, str]]] = [
     *(("run", {"view": view}) for view in ("overview", "activity", "geometry", "autopsy", "configuration")),
+    ("home", {"q": "k=4", "sort": "d_sae"}),
+    ("home", {"list": "experiments"}),
+    ("home", {"list": "jobs"}),
     ("features", {}),
     ("pairs", {}),
     *(("grid", {"view": view}) for view in ("heat-maps", "difference", "frontier", "configurations")),

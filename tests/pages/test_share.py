@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sae.cli.main import main
 from sae.ui import share_open
 from sae.workspace.findings import Findings
 from sae.workspace.notes import Notes
@@ -87,7 +88,7 @@ def test_a_disk_that_cannot_be_written_is_one_line(open_page, results, monkeypat
     assert not any("Traceback" in code.value for code in at.code)
 
 
-def test_a_finding_is_written_supported_and_signed(open_page, own_results) -> None:
+def test_a_finding_is_written_supported_and_signed(open_page, own_results, capsys) -> None:
     run = own_results.experiment("both").run_ids()[0]
     at = open_page("share", own_results, view="findings")
     at.text_area(key="finding_claim").input("<img src=x> K matters")
@@ -97,6 +98,11 @@ def test_a_finding_is_written_supported_and_signed(open_page, own_results) -> No
     assert not at.error
     (made,) = Findings(own_results).all()
     assert made.by == "Ada"
+    for options, start in (([], "# Findings"), (["--json"], "[")):
+        capsys.readouterr()
+        assert main(["findings", *options, "--workspace", str(own_results.root)]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith(start) and made.id in said
     at = open_page("share", own_results, view="findings", finding=made.id)
     at.text_input(key="share_who").input("Ben").run()
     at.button(key="finding_sign").click().run()

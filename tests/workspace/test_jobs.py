@@ -59,7 +59,8 @@ def test_a_queued_job_is_cancelled_at_once_and_a_running_one_is_told(jobs):
     jobs.cancel(queued.id)
     assert jobs.get(queued.id).status == "cancelled"
     running = jobs.enqueue("experiment", "b", {})
-    jobs.claim("me", "cpu")
+    jobs.acquire("cpu", owner_name())
+    jobs.claim(owner_name(), "cpu")
     jobs.cancel(running.id)
     assert jobs.get(running.id).status == "running" and jobs.get(running.id).cancel
 
@@ -92,11 +93,21 @@ def test_jobs_of_a_dead_supervisor_are_queued_again_and_cancelled_ones_end(jobs)
     for name in ("a", "b", "c"):
         jobs.enqueue("experiment", name, {})
     lost, stopped = jobs.claim("gone:1:0.0", "cpu"), jobs.claim("gone:1:0.0", "cpu")
+    jobs.acquire("cuda:0", "gone:1:0.0")
     jobs.cancel(stopped.id)
+    jobs.release("cuda:0", "gone:1:0.0")
     jobs.acquire("cpu", owner_name())
     held = jobs.claim(owner_name(), "cpu")
     assert sorted(jobs.recover()) == sorted([lost.id, stopped.id])
     assert [jobs.get(j.id).status for j in (lost, stopped, held)] == ["queued", "cancelled", "running"]
+
+
+def test_a_job_whose_supervisor_is_gone_is_cancelled_at_once(jobs):
+    lost = jobs.enqueue("capture", "name", {"layers": [1]})
+    jobs.claim("gone:1:0.0", "cpu")
+    jobs.cancel(lost.id)
+    assert jobs.get(lost.id).status == "cancelled"
+    assert jobs.enqueue("capture", "name", {"layers": [2]}).status == "queued"
 
 
 def _claim_all(root, names):
