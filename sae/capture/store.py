@@ -112,11 +112,19 @@ class Activations:
         here = "; ".join(s.title for s in self.slices[:12]) + ("; ..." if len(self.slices) > 12 else "")
         raise UserError(f"{what}: choose one of {here}")
 
+    def example(self, number: int) -> dict[str, Any]:
+        """One line of `examples` by column; cell by cell, in less than half of the time that `examples.iloc` takes."""
+        return {name: column[number] for name, column in self._example_columns.items()}
+
+    @lazily
+    def _example_columns(self) -> dict[str, Any]:
+        return {str(name): self.examples[name].array for name in self.examples.columns}
+
     def text(self, example: int) -> str:
         """The text that the tokens of an example came from; empty if none came with the activations."""
         if "question" not in self.examples:
             return ""
-        row = self.examples.iloc[example]
+        row = self.example(example)
         return example_text(row["question"], row.get("answer"), self.manifest.get("text"))
 
     def _check(self) -> None:

@@ -78,6 +78,10 @@ class Inhibition(nn.Module):
         return ((size > 0) & (size < self.threshold * strongest)).to(code.dtype)
 
     def _listed(self, size: Tensor) -> Tensor:
+        if size.device.type == "cpu" and size.dtype in (torch.float32, torch.float64):
+            from sae.models.listed_neighbours import outdone  # numba is no part of opening a model
+
+            return outdone(size, self.neighbours, self.threshold)
         result = torch.zeros_like(size)
         rows, features = size.nonzero(as_tuple=True)
         flat, d_sae = size.flatten(), size.shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +59,15 @@ def one_example(source: Source, feature: int, row: int, example: int, activation
     piece = source.piece
     heading = f"Example {example:,}"
     aside = str(source.splits[row])
-    details = example_details(piece.activations.examples, example, piece.activations.manifest.get("text"))
+    line = piece.activations.example(example)
+    details = example_details(line, piece.activations.manifest.get("text"))
     if "question" not in piece.activations.examples:
         return Example(
             f"Row {row:,}", [("no text came with these activations", 0.0)], activation or None, aside, details
         )
     text = piece.activations.text(example)
     if is_thoughts(piece.activations.manifest):
-        return _thought(source, example, activation, aside, details)
+        return _thought(source, example, line, activation, aside, details)
     if not has_tokens(piece):
         return Example(heading, [(cut(text, 0, source.longest)[0], 0.0)], activation or None, aside, details)
     rows = source.rows_of(example)
@@ -79,10 +80,16 @@ def one_example(source: Source, feature: int, row: int, example: int, activation
     return Example(heading, pieces, activation or None, aside, details)
 
 
-def _thought(source: Source, example: int, activation: float, aside: str, details: list[tuple[str, str]]) -> Example:
+def _thought(
+    source: Source,
+    example: int,
+    line: Mapping[str, Any],
+    activation: float,
+    aside: str,
+    details: list[tuple[str, str]],
+) -> Example:
     """A step of thinking has no text of its own: its problem, its place among the steps, the reference, the answer."""
     piece = source.piece
-    line = piece.activations.examples.iloc[example]
     lines = []
     if steps := steps_of(line):
         lines.append(("Reference steps", "; ".join(steps)))
@@ -101,7 +108,7 @@ def _thought(source: Source, example: int, activation: float, aside: str, detail
     )
 
 
-def chips(line: pd.Series, here: int | None = None) -> list[Chip]:
+def chips(line: pd.Series | Mapping[str, Any], here: int | None = None) -> list[Chip]:
     """The steps of one example's thinking as the words that they read as; `here` is the one to mark."""
     found = []
     for step, words in enumerate(read_thoughts(line.get("thoughts"))):
@@ -119,17 +126,16 @@ def cut(text: str, around: int, longest: int = LONGEST) -> tuple[str, int]:
     return text[start : start + longest], start
 
 
-def example_details(examples: pd.DataFrame, example: int, text: str | None) -> list[tuple[str, str]]:
+def example_details(line: Mapping[str, Any], text: str | None) -> list[tuple[str, str]]:
     """What is known about an example beside its text: reference answer, the model's, right or wrong, labels."""
-    line = examples.iloc[example]
     found: list[tuple[str, str]] = []
     if text != "question+answer" and _known(line.get("answer")):
         found.append(("Reference answer", str(line["answer"])[:2000]))
     if _known(line.get("model_answer")):
         verdict = _verdict(line.get("correct"))
         found.append((f"Model's answer{verdict}", str(line["model_answer"])[:2000]))
-    for name in label_columns(examples):
-        if _known(line.get(name)):
+    for name in line:
+        if name not in NO_LABELS and _known(line[name]):
             found.append((name.replace("_", " "), _words(line[name])))
     return found[:14]
 

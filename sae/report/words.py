@@ -42,7 +42,7 @@ def words_text(words: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{word_text(word)} at {100 * share:.1f} %" for word, share in words)
 
 
-def verdict(line: pd.Series) -> str:
+def verdict(line: pd.Series | Mapping[str, Any]) -> str:
     """`right`, `wrong`, or nothing where that is not known."""
     import pandas as pd
 
@@ -50,7 +50,7 @@ def verdict(line: pd.Series) -> str:
     return "" if value is None or pd.isna(value) else "right" if bool(value) else "wrong"
 
 
-def steps_of(line: pd.Series) -> list[str]:
+def steps_of(line: pd.Series | Mapping[str, Any]) -> list[str]:
     """`48/2 = 24` for each step of the reference answer; what can't be read is left out."""
     try:
         steps = json.loads(line["steps"])

@@ -6,6 +6,7 @@ shared: take columns and views of it, and never write to it.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,8 @@ def slice_of(run: RunFolder) -> Slice:
         UserError: if the activations are gone, or are others than those the run was trained on.
     """
     data = run.config["data"]
-    found = _slice(str(workspace().root), data)
+    # The key is by words of its own: Streamlit takes a millisecond to hash a dictionary, and a page asks often.
+    found = _slice(str(workspace().root), json.dumps(data, sort_keys=True), data)
     n_rows = codes(run).n_rows
     if found.stop - found.start != n_rows:
         raise UserError(
@@ -212,16 +214,16 @@ def _principal(folder: str, modified: int) -> Place:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _slice(root: str, data: dict[str, Any]) -> Slice:
+def _slice(root: str, key: str, _data: dict[str, Any]) -> Slice:
     from sae.workspace import Workspace
 
-    opened = Workspace(Path(root)).open_activations(data["activations"])
-    if opened.manifest["sha256"] != data["sha256"]:
+    opened = Workspace(Path(root)).open_activations(_data["activations"])
+    if opened.manifest["sha256"] != _data["sha256"]:
         raise UserError(
-            f"activations {data['activations']!r} are not those that this run was trained on: examples can't be shown "
+            f"activations {_data['activations']!r} are not those that this run was trained on: examples can't be shown "
             "for it"
         )
-    return rows_read(opened, data)
+    return rows_read(opened, _data)
 
 
 def _columns(run: RunFolder) -> tuple[np.ndarray, np.ndarray]:

@@ -67,6 +67,19 @@ def test_a_model_is_built_again_with_its_neighbourhoods_and_encodes_row_by_row(k
         assert "inhibition" not in plain.hyperparameters() and not torch.equal(plain.encode(x), code)
 
 
+@pytest.mark.parametrize("share", [0.02, 0.4])
+def test_listed_neighbours_are_the_same_on_the_cpu_as_by_tensors(share):
+    generator = torch.Generator().manual_seed(1)
+    module = Inhibition(300, "adaptive", 32, threshold=0.5)  # whose products are exact in any precision
+    module.neighbours.copy_(torch.randint(0, 300, (300, 128), generator=generator))
+    module.neighbours[:50, 10:] = torch.arange(50)[:, None]
+    code = torch.randn(70, 300, generator=generator) * (torch.rand(70, 300, generator=generator) < share)
+    # Tensors of half precision, which numpy can't hold for the compiled loop, take the way of a GPU.
+    by_tensors = module.damped(code.bfloat16())
+    assert torch.equal(module.damped(code.bfloat16().float()), by_tensors.float())
+    assert 0 < by_tensors.sum() < (code != 0).sum()
+
+
 def test_gradients_go_through_what_is_kept():
     module = Inhibition(6, "fixed", 1, strength=0.25, threshold=0.5)
     code = torch.tensor([[1.0, 0.4, 0.0, 0.3, 0.0, 0.6]], requires_grad=True)
