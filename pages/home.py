@@ -218,7 +218,7 @@ def list_experiments(runs: "pd.DataFrame") -> None:
                 "name": config.TextColumn("Experiment"), "kind": "Kind", "activations": "Activations",
                 "trained": config.ProgressColumn("Done", format="percent", width=110),
                 "runs": config.TextColumn("Runs"),
-                "varies": config.TextColumn("Varies", width="large"), "created": "Begun",
+                "varies": config.TextColumn("Varies", width=340), "created": "Begun",
             },
         )  # fmt: skip
 
@@ -246,7 +246,7 @@ def list_jobs() -> None:
             column_config={
                 "kind": "Kind", "name": "Of", "status": "Status", "device": "Device", "seconds": "Time",
                 "queued": "Queued",
-                "error": config.TextColumn("What went wrong", width="large"), "id": "Job",
+                "error": config.TextColumn("What went wrong", width=240), "id": "Job",
             },
         )["selection"]["rows"]  # fmt: skip
         if chosen:
