@@ -102,10 +102,10 @@ def runs_with_metrics(experiment: ExperimentFolder, split: str) -> pd.DataFrame:
     measurements found of it (`sae.workspace.measured_metrics`).
     """
     table = experiment.runs_table().rename(columns={"id": "run", "status": "state", "fraction": "progress"})
-    results = experiment.results()
+    results = experiment.results(split)
     if results.empty:
         return table
-    chosen = results[results["split"] == split].drop(columns=["split", *experiment.factors])
+    chosen = results.drop(columns=["split", *experiment.factors])
     further = measured_metrics(experiment, split)
     further = further.drop(columns=[name for name in further if name != "id" and name in chosen])
     chosen = chosen.merge(further, on="id", how="left").rename(columns={"id": "run"})

@@ -143,14 +143,20 @@ class ExperimentFolder:
             )
         return pd.DataFrame(lines)
 
-    def results(self) -> pd.DataFrame:
+    def results(self, split: str | None = None) -> pd.DataFrame:
         """Long: a line per finished run and split, with `id`, `split`, the factors and the metrics as columns; empty
-        before the first. The job leaves the same table as results.parquet for other tools."""
+        before the first. The job leaves the same table as results.parquet for other tools.
+
+        Args:
+            split: lines of this one alone.
+        """
         import pandas as pd
 
         lines = []
         for listed in self.content.get("measured", []):
             for found in self.part_results(listed["id"]) or []:
+                if split not in (None, found["split"]):
+                    continue
                 lines.append(
                     {"id": listed["id"], "split": found["split"], "n": found["n"]}
                     | listed["factors"]
@@ -159,8 +165,9 @@ class ExperimentFolder:
         for listed in self.content["runs"]:
             folder = self._folders[listed["id"]]
             if folder.done:
-                for split, metrics in folder.metrics.items():
-                    lines.append({"id": folder.id, "split": split} | listed["factors"] | metrics)
+                measured = folder.metrics
+                for name in measured if split is None else {split} & measured.keys():
+                    lines.append({"id": folder.id, "split": name} | listed["factors"] | measured[name])
         return pd.DataFrame(lines)
 
     def _parts_table(self) -> pd.DataFrame:
