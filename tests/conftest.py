@@ -14,6 +14,9 @@ from tests.order import long_ones_first
 
 # Before numpy and torch are imported: they read it once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A job takes every core otherwise, and one that a test runs here leaves that number to all tests that come after it:
+# two workers with two threads each on two cores take five times as long over small operations.
+os.environ.setdefault("SAE_THREADS", "1")
 
 _SCRATCH = pytest.StashKey[str]()
 
