@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from unittest.mock import patch
 
 from streamlit.testing.v1 import AppTest
 
@@ -19,7 +21,20 @@ _WORDS = ("", "1", "a", "loaves", "k=4", "nothing has this")
 
 def reopened(open_page: Callable[..., AppTest], stem: str, root: Workspace | Path, states: int, seed: int = 8) -> int:
     """Go through `states` states of a page and hold each against what its address shows; returns how many differ from
-    the page's first."""
+    the page's first. The clock stands still: "2 min ago" may turn to 3 between the two."""
+    with patch("sae.ui.words.datetime", _Still):
+        return _reopened(open_page, stem, root, states, seed)
+
+
+class _Still(datetime):
+    _begun = datetime.now().astimezone()
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(cls._begun.timestamp(), tz)
+
+
+def _reopened(open_page: Callable[..., AppTest], stem: str, root: Workspace | Path, states: int, seed: int) -> int:
     chance = random.Random(f"{stem} {seed}")
     at = open_page(stem, root)
     first, changed = shown(at), 0
