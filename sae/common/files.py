@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -110,6 +111,14 @@ def write_parquet(path: Path, table: pd.DataFrame) -> None:
     """Write a table as Parquet without its index, beside its place first and then into it."""
     with replacing(path) as temporary:
         table.to_parquet(temporary, index=False)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A table as it stands in the file at this moment. pandas opens a file by its path twice, and reads nonsense where
+    the file is replaced in between."""
+    import pandas as pd
+
+    return pd.read_parquet(io.BytesIO(Path(path).read_bytes()))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from sae.analysis.ablations import ALONG
+from sae.common.files import read_parquet
 from sae.experiments import MEASUREMENTS
 from sae.figures.grid import label
 from sae.ui import grid_data, loaded
@@ -185,7 +186,7 @@ def curve_columns(curves: Mapping[str, list[pd.DataFrame]]) -> list[str]:
 
 @st.cache_resource(max_entries=1024, show_spinner=False)
 def _history(path: str, modified: int) -> pd.DataFrame:
-    return pd.read_parquet(path)
+    return read_parquet(Path(path))
 
 
 def row_counts(run: RunFolder, split: str) -> np.ndarray:

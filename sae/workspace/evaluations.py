@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
-from sae.common.files import file_sha256, read_json, write_json
+from sae.common.files import file_sha256, read_json, read_parquet, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,12 +69,10 @@ class Evaluation:
 
     def table(self, name: str) -> pd.DataFrame:
         """Raises UserError if there is none of that name."""
-        import pandas as pd
-
         path = self.folder / f"{name}.parquet"
         if not path.exists():
             raise UserError(f"evaluation {self.name} of run {self.run.id} has no table {name!r}")
-        return pd.read_parquet(path)
+        return read_parquet(path)
 
 
 def kinds() -> dict[str, Measurement]:

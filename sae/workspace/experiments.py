@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
-from sae.common.files import read_json, read_json_once
+from sae.common.files import read_json, read_json_once, read_parquet
 from sae.common.lazily import lazily
 from sae.workspace.runs import RunFolder
 
@@ -85,12 +85,10 @@ class ExperimentFolder:
 
     def part(self, run: str, table: str) -> pd.DataFrame:
         """A table that a measurement made of a run. Raises UserError if there is none."""
-        import pandas as pd
-
         path = self.part_folder(run) / f"{table}.parquet"
         if not path.exists():
             raise UserError(f"experiment {self.name!r} has no {table} of run {run}: it is not finished")
-        return pd.read_parquet(path)
+        return read_parquet(path)
 
     def part_notes(self, run: str) -> dict[str, Any]:
         """Further facts that a measurement found of a run; empty if there are none."""

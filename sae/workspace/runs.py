@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sae.common.errors import UserError
-from sae.common.files import read_json, read_json_once
+from sae.common.files import read_json, read_json_once, read_parquet
 from sae.common.lazily import lazily
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class RunFolder:
         path = self.folder / f"{name}.parquet"
         if path.exists():
             try:
-                return pd.read_parquet(path)
+                return read_parquet(path)
             except (OSError, ValueError) as error:
                 raise UserError(f"{path} can't be read: {error}") from None
         if required:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sae.capture.run_rows import rows_read
 from sae.common.errors import UserError
-from sae.common.files import read_json, write_json, write_parquet
+from sae.common.files import read_json, read_parquet, write_json, write_parquet
 
 if TYPE_CHECKING:
     from sae.analysis.specificity import Specificity
@@ -56,7 +56,6 @@ def specificity_of(workspace: Workspace, run: RunFolder, keep: bool = True) -> S
 
 
 def _kept(run: RunFolder) -> Specificity | None:
-    import pandas as pd
     import pyarrow as pa
 
     from sae.analysis.specificity import Specificity
@@ -64,7 +63,7 @@ def _kept(run: RunFolder) -> Specificity | None:
     if not (run.folder / _NOTES).exists():
         return None
     try:
-        tables = {name: pd.read_parquet(run.folder / file) for name, file in _TABLES.items()}
+        tables = {name: read_parquet(run.folder / file) for name, file in _TABLES.items()}
         return Specificity(**tables, notes=read_json(run.folder / _NOTES))
     except (OSError, pa.ArrowException, UserError):
         return None  # a damaged copy is made anew

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sae.analysis.matching_fates import THRESHOLD
 from sae.common.errors import UserError
-from sae.common.files import read_json, write_json, write_parquet
+from sae.common.files import read_json, read_parquet, write_json, write_parquet
 from sae.workspace.comparing import match_runs, siblings
 
 if TYPE_CHECKING:
@@ -78,14 +78,13 @@ def work(run: RunFolder, others: int) -> float:
 
 
 def _kept(run: RunFolder, stands_on: dict[str, Any]) -> Stability | None:
-    import pandas as pd
     import pyarrow as pa
 
     try:
         notes = read_json(run.folder / _NOTES)
         if {name: notes.get(name) for name in stands_on} != stands_on:
             return None
-        return Stability(pd.read_parquet(run.folder / _TABLE), notes)
+        return Stability(read_parquet(run.folder / _TABLE), notes)
     except (OSError, pa.ArrowException, UserError):
         return None  # not made yet, or damaged
 

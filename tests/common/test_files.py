@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sae.common.files import (
     file_sha256,
     read_json,
     read_json_once,
+    read_parquet,
     replacing,
     to_json,
     write_json,
@@ -96,3 +98,25 @@ def test_json_that_is_read_once_is_shared_until_its_file_is_another(tmp_path):
     path.unlink()
     with pytest.raises(UserError, match="a.json"):
         read_json_once(path)
+
+
+def test_a_table_that_is_replaced_all_the_time_is_read_whole(tmp_path):
+    path, chance = tmp_path / "table.parquet", np.random.default_rng(0)
+    tables = [pd.DataFrame({f"c{i}": chance.normal(size=n) for i in range(12)}) for n in (50, 400, 3000)]
+    write_parquet(path, tables[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            for table in tables:
+                write_parquet(path, table)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(300):  # read by its path, one in twelve fails
+            found = read_parquet(path)
+            assert any(found.equals(table) for table in tables)
+    finally:
+        stop.set()
+        writer.join()
