@@ -1,11 +1,12 @@
 """Many viewers at once while a grid trains: how long the server takes over a click, what fails, and how memory grows.
 
-python -m benchmarks.load --workspace DIR [--clients 50] [--minutes 10]
+python -m benchmarks.load --workspace DIR [--clients 50] [--minutes 10] [--processes N]
 
 The workspace is copied to a scratch folder, the app is started on it, and one of its grids is trained again there with
 other seeds. Each client is a WebSocket that speaks Streamlit's protocol, as a browser does: it opens a page, waits 5 to
 10 seconds, and goes to another view; parts of a page that refresh themselves are asked for as often as a browser would.
-Server time is from the click until the page's script has ended; nothing is drawn.
+Server time is from the click until the page's script has ended; nothing is drawn. Several processes stand behind Caddy
+with `deploy/Caddyfile` (the program `caddy` must be there), which keeps each client with one.
 """
 
 from __future__ import annotations
@@ -85,26 +86,38 @@ def begin_training(workspace: Workspace) -> Job:
 
 
 @contextlib.contextmanager
-def serving(workspace: Workspace) -> Iterator[tuple[int, int]]:
-    """The app and a supervisor over the workspace; yields the app's process id and port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+def serving(workspace: Workspace, processes: int = 1) -> Iterator[tuple[list[int], int]]:
+    """The app and a supervisor over the workspace; yields the ids of the app's processes and the port to ask."""
+    ports = _free_ports(processes)
     environment = os.environ | {"SAE_WORKSPACE": str(workspace.root), "SAE_DEMO": "off"}
-    app = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    work = [sys.executable, "-m", "sae", "supervisor", "--device", "cpu", "--workspace", str(workspace.root)]
+    commands = [[sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)] for port in ports]
+    commands += [[sys.executable, "-m", "sae", "supervisor", "--device", "cpu", "--workspace", str(workspace.root)]]
+    (front,) = ports if processes == 1 else _free_ports(1)
+    if processes > 1:
+        if shutil.which("caddy") is None:
+            raise UserError("several processes stand behind Caddy, and the program caddy is not on the PATH")
+        environment["SAE_HOST"] = f"http://127.0.0.1:{front}"
+        environment["SAE_APPS"] = " ".join(f"127.0.0.1:{port}" for port in ports)
+        commands += [["caddy", "run", "--adapter", "caddyfile", "--config", str(ROOT / "deploy" / "Caddyfile")]]
     with open(workspace.root.parent / "server.log", "wb") as log:
-        started = [
-            subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) for command in (app, work)
-        ]
+        started = [subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) for command in commands]
         try:
-            _wait_until_up(port)
-            yield started[0].pid, port
+            for port in {*ports, front}:
+                _wait_until_up(port)
+            yield [process.pid for process in started[:processes]], front
         finally:
             for process in started:
                 process.terminate()
             for process in started:
                 process.wait(60)
+
+
+def _free_ports(n: int) -> list[int]:
+    with contextlib.ExitStack() as held:
+        free = [held.enter_context(socket.socket()) for _ in range(n)]
+        for one in free:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in free]
 
 
 def _wait_until_up(port: int) -> None:
@@ -191,31 +204,33 @@ class Client:
         return message.script_finished == ends
 
 
-async def _watch_memory(pid: int, seen: Seen, until: float) -> None:
+async def _watch_memory(pids: list[int], seen: Seen, until: float) -> None:
     import psutil
 
-    process, began = psutil.Process(pid), time.monotonic()
+    processes, began = [psutil.Process(pid) for pid in pids], time.monotonic()
     while time.monotonic() < until:
-        seen.memory.append((time.monotonic() - began, process.memory_info().rss))
-        seen.computed = sum(process.cpu_times()[:2])
+        seen.memory.append((time.monotonic() - began, sum(one.memory_info().rss for one in processes)))
+        seen.computed = sum(sum(one.cpu_times()[:2]) for one in processes)
         await asyncio.sleep(EVERY)
 
 
-async def _load(pid: int, port: int, places: list[tuple[str, dict[str, str]]], clients: int, seconds: float) -> Seen:
+async def _load(
+    pids: list[int], port: int, places: list[tuple[str, dict[str, str]]], clients: int, seconds: float
+) -> Seen:
     seen, until = Seen(), time.monotonic() + seconds
     visitors = [Client(port, places, seen, random.Random(number)).visit(until) for number in range(clients)]
-    await asyncio.gather(_watch_memory(pid, seen, until), *visitors)
+    await asyncio.gather(_watch_memory(pids, seen, until), *visitors)
     return seen
 
 
-def measure(workspace: Path, clients: int, minutes: float) -> dict[str, Any]:
+def measure(workspace: Path, clients: int, minutes: float, processes: int = 1) -> dict[str, Any]:
     """Serve a copy of the workspace to so many clients for so long.
 
     Returns:
         `clicks`, `p50_s` and `p95_s` of server time, `p95_s_by_page`, `refreshes` and their `p95_s`,
-        `server_cpu_s_a_run` (CPU of the app's process by clicks and refreshes), `errors` (how many) and the first ten
-        of them, `memory_mb` (resident, of the app's process: after a fifth of the time, at the end, the most), whether
-        the grid still trained at the end (`trained`), `cpus` and the machine's load.
+        `server_cpu_s_a_run` (CPU of the app's processes by clicks and refreshes), `errors` (how many) and the first ten
+        of them, `memory_mb` (resident, of the app's processes together: after a fifth of the time, at the end, the
+        most), whether the grid still trained at the end (`trained`), `cpus` and the machine's load.
     """
     with tempfile.TemporaryDirectory(prefix="sae-load-") as scratch:
         copy = Workspace(Path(shutil.copytree(workspace, Path(scratch) / "workspace")))
@@ -224,9 +239,9 @@ def measure(workspace: Path, clients: int, minutes: float) -> dict[str, Any]:
         # One visit in ten is to the grid that trains: pages that refresh themselves.
         live = [("train", {"show": "watch", "experiment": job.name}), ("grid", {"experiment": job.name}), ("", {})]
         places += live * (len(places) // 27 + 1)
-        with serving(copy) as (pid, port):
+        with serving(copy, processes) as (pids, port):
             print(f"{clients} clients over {len(set(map(str, places)))} views for {minutes:g} min", file=sys.stderr)
-            seen = asyncio.run(_load(pid, port, places, clients, 60 * minutes))
+            seen = asyncio.run(_load(pids, port, places, clients, 60 * minutes))
             trained = copy.jobs.get(job.id).status == "running"
     every = [seconds for found in seen.seconds.values() for seconds in found]
     if not every or not seen.memory:
@@ -234,6 +249,7 @@ def measure(workspace: Path, clients: int, minutes: float) -> dict[str, Any]:
     resident = [size / 1e6 for _, size in seen.memory]
     return {
         "clients": clients,
+        "processes": processes,
         "minutes": minutes,
         "clicks": len(every),
         "p50_s": round(float(np.percentile(every, 50)), 2),
@@ -260,9 +276,10 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True, help="is copied; needs a finished grid")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--processes", type=int, default=1, help="of the app; several stand behind Caddy")
     options = parser.parse_args()
     try:
-        print(json.dumps(measure(options.workspace, options.clients, options.minutes), indent=1))
+        print(json.dumps(measure(options.workspace, options.clients, options.minutes, options.processes), indent=1))
     except UserError as error:
         sys.exit(f"error: {error}")
 

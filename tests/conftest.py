@@ -17,6 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A job takes every core otherwise, and one that a test runs here leaves that number to all tests that come after it:
 # two workers with two threads each on two cores take five times as long over small operations.
 os.environ.setdefault("SAE_THREADS", "1")
+# A job steps back for whoever clicks; here nobody waits but the test that started it.
+os.environ.setdefault("SAE_NICE", "0")
 
 _SCRATCH = pytest.StashKey[str]()
 

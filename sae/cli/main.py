@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from sae import __version__
-from sae.cli import activations, codi, experiments, export, report, runs, share, system
+from sae.cli import activations, codi, experiments, export, report, runs, serve, share, system
 from sae.common.errors import Cancelled, UserError, of_the_disk
 
 _OF_A_PATH = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m sae", description="Train, explore and share sparse autoencoders.")
     top.add_argument("--version", action="version", version=f"sae-workbench {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (system, activations, codi, experiments, runs, export, report, share):
+    for module in (serve, system, activations, codi, experiments, runs, export, report, share):
         module.add(commands, common)
     return top
 

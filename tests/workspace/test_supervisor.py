@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -108,6 +109,25 @@ def test_cancel_takes_less_than_a_second_and_resume_ends_with_the_same_weights(f
     until(lambda: not filled.jobs.get(job.id).active)
     assert filled.jobs.get(job.id).status == "done"
     assert weights(filled, "grid") == undisturbed
+
+
+def test_a_job_leaves_the_cores_to_whoever_clicks(filled, supervisor, monkeypatch):
+    monkeypatch.setenv("SAE_NICE", "7")
+    job = start_experiment(filled, spec(epochs=400), device="cpu")
+    supervisor(filled)
+    until(lambda: filled.jobs.get(job.id).progress().get("done", 0) > 0.1)
+    pid = filled.jobs.get(job.id).pid
+    assert psutil.Process(pid).nice() == 7
+    group = Path(f"/proc/{pid}/autogroup")
+    assert not group.exists() or group.read_text().split()[-2:] == ["nice", "7"]
+
+
+def test_a_job_can_not_be_as_urgent_as_a_word(filled, supervisor, monkeypatch):
+    monkeypatch.setenv("SAE_NICE", "soon")
+    job = start_experiment(filled, spec(), device="cpu")
+    supervisor(filled)
+    until(lambda: not filled.jobs.get(job.id).active)
+    assert filled.jobs.get(job.id).error == "SAE_NICE is 'soon': it takes a number from 0, as urgent as all else, to 19"
 
 
 def test_kill_9_of_the_supervisor_takes_the_child_with_it_and_the_next_one_ends_with_the_same_weights(
