@@ -48,7 +48,7 @@ def strata(
 def pick_rows(run: RunFolder) -> np.ndarray | None:
     """bool [n_rows]: rows of the problems that the visitor's filter leaves; None where it leaves all, or can't be."""
     examples = loaded.slice_of(run).activations.examples
-    if not example_filters.offered(examples):
+    if not example_filters.known(examples).anything:
         return None
     with st.popover("Filter", icon=":material/filter_list:", key="card_filter"), st.container(horizontal=True):
         wanted = example_filters.pick(examples)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
 
 from sae.ui import pickers
 from sae.ui.data_view import ANY, RIGHT
+from sae.ui.once import once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,30 +17,43 @@ if TYPE_CHECKING:
 OPERATIONS = {"+": "addition", "-": "subtraction", "*": "multiplication", "/": "division"}
 
 
-def offered(examples: pd.DataFrame) -> bool:
-    """Whether anything is known about these problems that they can be chosen by."""
-    known = [name for name in ("correct", "n_steps", "operations") if name in examples]
-    return any(examples[name].notna().any() for name in known)
+class Known(NamedTuple):
+    """What is known about problems that they can be chosen by."""
+
+    anything: bool
+    answers: bool
+    steps: list[int]
+    operations: list[str]
+
+
+def known(examples: pd.DataFrame) -> Known:
+    """Of examples that nobody writes to."""
+    return once(_known, examples)
+
+
+def _known(examples: pd.DataFrame) -> Known:
+    here = [name for name in ("correct", "n_steps", "operations") if name in examples and examples[name].notna().any()]
+    steps = sorted({int(n) for n in examples["n_steps"].dropna()}) if "n_steps" in here else []
+    written = "".join(examples["operations"].dropna().astype(str).unique()) if "operations" in here else ""
+    return Known(bool(here), "correct" in here, steps, [sign for sign in OPERATIONS if sign in written])
 
 
 def pick(examples: pd.DataFrame) -> np.ndarray:
     """bool [n_examples]: the problems that the visitor asks for; all of them at first."""
     right = steps = operation = ANY
-    if "correct" in examples and examples["correct"].notna().any():
+    here = known(examples)
+    if here.answers:
         with st.container(width=130):
             right = pickers.pick_choice(
                 "Answered", list(RIGHT), name="answered", default=ANY, format=RIGHT.__getitem__
             ) or ANY  # fmt: skip
     if "n_steps" in examples:
-        counts = sorted({int(n) for n in examples["n_steps"].dropna()})
         with st.container(width=90):
-            steps = pickers.pick_choice("Steps", [ANY, *map(str, counts)], name="steps", default=ANY) or ANY
+            steps = pickers.pick_choice("Steps", [ANY, *map(str, here.steps)], name="steps", default=ANY) or ANY
     if "operations" in examples:
-        written = "".join(examples["operations"].dropna().astype(str).unique())
-        here = [sign for sign in OPERATIONS if sign in written]
         with st.container(width=135):
             operation = pickers.pick_choice(
-                "Operation", [ANY, *here], name="operation", default=ANY,
+                "Operation", [ANY, *here.operations], name="operation", default=ANY,
                 format=lambda sign: OPERATIONS.get(sign, "any"),
             ) or ANY  # fmt: skip
     return chosen(examples, right, steps, operation)

@@ -226,18 +226,15 @@ def _base_rates(run: RunFolder, feature: int) -> None:
     from sae.analysis.examples import LEAST_SUPPORT
 
     found = feature_numbers.base_rates(run, feature)
-    if found is None or found.empty:
+    if found is None:
         return
-    if not found["enough"].any():
-        active = int(found["n_active"].max())
+    table = found.farthest
+    if table.empty:
         st.caption(
-            f"Labels: active in {count(active)} labelled examples, fewer than the {LEAST_SUPPORT} a share needs."
+            f"Labels: active in {count(found.n_active)} labelled examples, fewer than the {LEAST_SUPPORT} a share "
+            "needs."
         )
         return
-    table = found[found["enough"]].copy()
-    table["size"] = table["difference"].abs()
-    table = table.sort_values("size", ascending=False, kind="stable").head(12)
-    table["value"] = table["value"].astype(str)
     percent = st.column_config.NumberColumn
     table_panel(
         table[["label", "value", "share", "low", "high", "base_rate", "n_active_with"]], key="card_labels",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import streamlit as st
 
@@ -27,14 +27,23 @@ def partners(run: RunFolder, feature: int, n: int) -> pd.DataFrame:
     return _partners(*_key(run), feature, n, loaded.codes(run))
 
 
-def base_rates(run: RunFolder, feature: int) -> pd.DataFrame | None:
-    """`sae.analysis.examples.base_rates` of the feature over its run's labels; None where there are no labels."""
+class BaseRates(NamedTuple):
+    """In how many labelled examples a feature is active, at most, and the labels whose share among them has the support
+    it needs and lies farthest from the base rate."""
+
+    n_active: int
+    farthest: pd.DataFrame
+
+
+def base_rates(run: RunFolder, feature: int, n: int = 12) -> BaseRates | None:
+    """The `n` lines of `sae.analysis.examples.base_rates` of the feature over its run's labels that lie farthest off;
+    None where there are no labels."""
     labels = loaded.label_table(run)
     if labels.empty:
         return None
     data = run.config["data"]
     return _base_rates(
-        *_key(run), data["activations"], data["sha256"], feature, loaded.codes(run), labels,
+        *_key(run), data["activations"], data["sha256"], feature, n, loaded.codes(run), labels,
         loaded.examples_by_row(run),
     )  # fmt: skip
 
@@ -59,9 +68,15 @@ def _partners(folder: str, modified: int, feature: int, n: int, _codes: FeatureA
 
 @st.cache_resource(max_entries=512, show_spinner=False)
 def _base_rates(
-    folder: str, modified: int, activations: str, sha256: str, feature: int, _codes: FeatureActivations,
-    _labels: pd.DataFrame, _example: np.ndarray,
-) -> pd.DataFrame:  # fmt: skip
+    folder: str, modified: int, activations: str, sha256: str, feature: int, n: int,
+    _codes: FeatureActivations, _labels: pd.DataFrame, _example: np.ndarray,
+) -> BaseRates | None:  # fmt: skip
     from sae.analysis.examples import base_rates
 
-    return base_rates(_codes, feature, _labels, example=_example)
+    found = base_rates(_codes, feature, _labels, example=_example)
+    if found.empty:
+        return None
+    enough = found[found["enough"]]
+    order = enough["difference"].abs().sort_values(ascending=False, kind="stable").index[:n]
+    table = enough.loc[order]
+    return BaseRates(int(found["n_active"].max()), table.assign(value=table["value"].astype(str)))

@@ -21,14 +21,19 @@ from sae.ui import (
     role,
     shared_map,
 )
+from sae.ui.once import once
 from sae.ui.panel import chart, toolbar
 from sae.ui.tables import as_shown
 from sae.ui.words import count, plain
 from sae.workspace.notes import Notes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sae.workspace import Workspace
+    from sae.workspace.notes import FeatureNote
     from sae.workspace.runs import RunFolder
+    from sae.workspace.stability import Stability
 
 HEIGHT = 228  # px of the table and the map: the card's first example stands above the fold
 NO_OTHER_SEEDS = ["found", "seed_cosine"]  # columns that only say something where other seeds were trained
@@ -80,21 +85,15 @@ def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
     again = None
     with page.errors_shown("looking for the features in other seeds"):
         again = matched.stability(run)
-    written, lists = notes.all(), notes.lists()
-    table = feature_table.listing(
-        features, written, lists, texts, goes_with=goes_with, stability=None if again is None else again.features,
-        search=choices.search, show=choices.show, sort=choices.sort, rising=choices.rising,
-    )  # fmt: skip
-    order = table["feature"].tolist()
+    written = notes.all()
+    listed = once(
+        _listed, features, texts, goes_with, again, notes=_as_written(written, notes.lists()), choices=choices
+    )
+    order = listed.order
     feature = chosen_feature(len(features), order)
     left, right = st.columns([1.45, 1], gap="medium")
-    with left:
-        hidden = [] if goes_with is not None else NOT_COMPARED
-        hidden = hidden if again is not None else [*hidden, *NO_OTHER_SEEDS]
-        with link.panel("feature_table"):
-            seeds = 0 if again is None else again.notes["seeds"]
-            python = _python(order, choices, features)
-            _table(run, table.drop(columns=hidden), feature, len(features), seeds, python)
+    with left, link.panel("feature_table"):
+        _table(run, listed, feature, len(features), _python(order, choices, features))
     if feature is None:
         _nothing(choices)
     else:
@@ -102,6 +101,41 @@ def show(workspace: Workspace, run: RunFolder, choices: Choices) -> None:
     # Last: what is drawn of it is on its way to the browser, and the card need not wait for the map.
     with right, link.panel("feature_map"):
         _map(workspace, run, features, written, feature)
+
+
+class Listed(NamedTuple):
+    """The list as it is drawn, kept for all visitors who see the same: nobody may write to it."""
+
+    table: pd.DataFrame
+    shown: pd.DataFrame
+    columns: dict[str, Any]
+    order: list[int]
+
+
+def _as_written(notes: Mapping[int, FeatureNote], lists: Mapping[str, list[int]]) -> tuple[Any, ...]:
+    return tuple(sorted(notes.items())), tuple((name, tuple(members)) for name, members in lists.items())
+
+
+def _listed(
+    features: pd.DataFrame,
+    texts: list[tuple[str, ...]],
+    goes_with: pd.DataFrame | None,
+    again: Stability | None,
+    *,
+    notes: tuple[Any, ...],
+    choices: Choices,
+) -> Listed:
+    written, lists = map(dict, notes)
+    table = feature_table.listing(
+        features, written, lists, texts, goes_with=goes_with, stability=None if again is None else again.features,
+        search=choices.search, show=choices.show, sort=choices.sort, rising=choices.rising,
+    )  # fmt: skip
+    hidden = [] if goes_with is not None else NOT_COMPARED
+    hidden = hidden if again is not None else [*hidden, *NO_OTHER_SEEDS]
+    table = table.drop(columns=hidden)
+    seeds = 0 if again is None else again.notes["seeds"]
+    shown, columns = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns(seeds))
+    return Listed(table, shown, columns, table["feature"].tolist())
 
 
 def chosen_feature(d_sae: int, order: list[int]) -> int | None:
@@ -130,8 +164,8 @@ def _nothing(choices: Choices) -> None:
     st.button("Show all features", on_click=address.choose, kwargs={"drop": ("search", "show")})
 
 
-def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int, seeds: int, python: str) -> None:
-    key = "feature_table"
+def _table(run: RunFolder, listed: Listed, feature: int | None, d_sae: int, python: str) -> None:
+    key, table = "feature_table", listed.table
 
     def opened() -> None:
         cells = st.session_state[key]["selection"]["cells"]
@@ -145,11 +179,10 @@ def _table(run: RunFolder, table: pd.DataFrame, feature: int | None, d_sae: int,
             None, table, key="feature_table_tools", title="Features", filename=f"{run.id}-features",
             reproduce=reproduce.of_run(run, f"run features {run.id} --json", python),
         )  # fmt: skip
-    shown, config = as_shown(table.drop(columns=["mean_signed", "dead"]), feature_table.columns(seeds))
     _select(key, table, feature)
     st.dataframe(
-        shown, hide_index=True, key=key, on_select=opened, selection_mode="single-cell",
-        height=HEIGHT, column_config=config, alt="Features; a click opens one",
+        listed.shown, hide_index=True, key=key, on_select=opened, selection_mode="single-cell",
+        height=HEIGHT, column_config=listed.columns, alt="Features; a click opens one",
         placeholder="–",
     )  # fmt: skip
 

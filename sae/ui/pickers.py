@@ -242,8 +242,9 @@ def run_titles(workspace: Workspace, experiment: ExperimentFolder | None) -> dic
         table = workspace.runs_table()
         if table.empty:
             return {}
-        alone = table[table["experiment"].isna()] if "experiment" in table else table
-        return dict(zip(alone["id"], map(written_out, alone["name"]), strict=True))
+        owners = table["experiment"].tolist() if "experiment" in table else [None] * len(table)
+        lines = zip(table["id"].tolist(), table["name"].tolist(), owners, strict=True)
+        return {run: written_out(name) for run, name, owner in lines if not isinstance(owner, str)}
     named = _given_names(workspace)
     varied = [name for name, values in experiment.factors.items() if len(values) > 1]
     shown = varied or list(experiment.factors)
@@ -257,8 +258,8 @@ def _given_names(workspace: Workspace) -> dict[str, str]:
     table = workspace.runs_table()
     if table.empty:
         return {}
-    renamed = table[table["name"] != table["id"]]
-    return dict(zip(renamed["id"], map(written_out, renamed["name"]), strict=True))
+    lines = zip(table["id"].tolist(), table["name"].tolist(), strict=True)  # pandas' own filter copies all columns
+    return {run: written_out(name) for run, name in lines if name != run}
 
 
 def factor_text(name: str, value: Any) -> str:

@@ -55,7 +55,8 @@ def test_filters():
     assert example_filters.chosen(examples, "wrong").tolist() == [False, True, False, True]
     assert example_filters.chosen(examples, "right").tolist() == [True, False, False, False]
     assert example_filters.chosen(examples, steps="2", operation="*").tolist() == [False, True, True, False]
-    assert example_filters.offered(examples) and not example_filters.offered(pd.DataFrame({"question": ["?"]}))
+    assert example_filters.known(examples).anything
+    assert not example_filters.known(pd.DataFrame({"question": ["?"]})).anything
 
 
 def test_a_near_constant_slice_never_wins():
