@@ -111,7 +111,8 @@ class ExperimentFolder:
     @lazily
     def _folders(self) -> dict[str, RunFolder]:
         """By id, there or not. They keep what they read: a sweep has a thousand, and a page asks for each often."""
-        return {run: RunFolder(self.workspace.root / "runs" / run) for run in self.run_ids()}
+        runs = self.workspace.root / "runs"
+        return {run: RunFolder(runs / run) for run in self.run_ids()}
 
     def runs(self) -> list[RunFolder]:
         """Those runs whose folder exists; a run that waits has none yet."""
