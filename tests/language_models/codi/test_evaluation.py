@@ -35,7 +35,8 @@ def examples(codi: Codi) -> list[Example]:
 def test_trials_are_what_thinking_anew_for_each_gives(codi: Codi, examples: list[Example]) -> None:
     found = trials(codi, examples, batch_size=5)
     with torch.inference_mode():
-        for row, example in enumerate(examples):
+        for row in range(0, len(examples), 3):  # of each of the four kinds; one by one takes long
+            example = examples[row]
             ids = codi.encode([example.question])
             for n in range(7):
                 given = codi.answer(codi.think(ids, n_thoughts=n))[0].number
