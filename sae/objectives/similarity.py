@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 SIMILARITIES = ("act_cos", "act_pearson", "act_dot", "dec_cos")
 BLOCK_ENTRIES, BLOCK_FEATURES = 2**20, 128  # similarities at once on the dense way (4 MB), or of so many features
-# A product on the sparse way takes as long as this many on the dense one (measured on one core; see
-# benchmarks/orthogonality.py); where codes are denser than that makes worth while, the dense way is taken.
-SPARSE_PRICE = 80
+# A product on the sparse way, with its share of the gradient, takes as long as this many of all there are on the ways
+# for denser codes, which skip zeros, too (measured on one core with vectors of 512 bits: about 140 of 2,304 features
+# active a row; see benchmarks/orthogonality.py).
+SPARSE_PRICE = 256
 FEW = 0.05  # share of all pairs: so few of them are searched for in tiles, where codes are not negative
 DENSE = 0.65  # share of active entries above which a dense product is faster than one that skips half of the zeros
 
